@@ -1,0 +1,1 @@
+//! A MoQT session as a state machine: it decides, and holds no payload.

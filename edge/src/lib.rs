@@ -1,0 +1,1 @@
+//! An edge: the node that viewers meet.
