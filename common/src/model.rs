@@ -203,6 +203,14 @@ pub enum ObjectStatus {
     EndOfTrack,
 }
 
+/// Object property (application range of draft-18, 2.5): when the origin had the whole object, in
+/// microseconds since the Unix epoch. Even, so a varint. Added when the origin is asked to probe.
+pub const PROPERTY_CAPTURE_TIME: u64 = 0x38;
+
+/// Object property (application range of draft-18, 2.5): the first 16 bytes of the payload's SHA-256.
+/// Odd, so length-prefixed. Added when the origin is asked to probe.
+pub const PROPERTY_PAYLOAD_HASH: u64 = 0x39;
+
 fn write_safe(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || byte == b'_' {
