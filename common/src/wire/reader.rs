@@ -1,0 +1,88 @@
+//! Reading the fields of a complete message.
+
+use bytes::{Buf, Bytes};
+
+use super::{DecodeError, varint};
+use crate::model::{FullTrackName, Location, Namespace};
+
+/// A complete message being read: what is missing is an error, not a reason to wait.
+pub(super) struct Reader(Bytes);
+
+impl Reader {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn varint(&mut self, what: &'static str) -> Result<u64, DecodeError> {
+        let (value, len) = varint::decode(&self.0).ok_or(DecodeError::Truncated(what))?;
+        self.0.advance(len);
+        Ok(value)
+    }
+
+    pub(super) fn u8(&mut self, what: &'static str) -> Result<u8, DecodeError> {
+        if self.0.is_empty() {
+            return Err(DecodeError::Truncated(what));
+        }
+        Ok(self.0.get_u8())
+    }
+
+    pub(super) fn take(&mut self, len: usize, what: &'static str) -> Result<Bytes, DecodeError> {
+        if self.0.len() < len {
+            return Err(DecodeError::Truncated(what));
+        }
+        Ok(self.0.split_to(len))
+    }
+
+    pub(super) fn rest(&mut self) -> Bytes {
+        self.0.split_off(0)
+    }
+
+    /// A length, and as many bytes.
+    pub(super) fn prefixed(&mut self, max: usize, what: &'static str) -> Result<Bytes, DecodeError> {
+        let len = self.varint(what)?;
+        if len > max as u64 {
+            return Err(DecodeError::TooLong { what, len, max: max as u64 });
+        }
+        self.take(len as usize, what)
+    }
+
+    pub(super) fn text(&mut self, max: usize, what: &'static str) -> Result<String, DecodeError> {
+        let bytes = self.prefixed(max, what)?;
+        String::from_utf8(bytes.into()).map_err(|_| DecodeError::NotUtf8(what))
+    }
+
+    pub(super) fn location(&mut self, what: &'static str) -> Result<Location, DecodeError> {
+        Ok(Location::new(self.varint(what)?, self.varint(what)?))
+    }
+
+    pub(super) fn namespace(&mut self) -> Result<Namespace, DecodeError> {
+        let count = self.varint("namespace")?;
+        if count > crate::model::NAMESPACE_FIELDS_MAX as u64 {
+            return Err(DecodeError::Invalid { what: "number of namespace fields", value: count });
+        }
+        let max = crate::model::FULL_NAME_BYTES_MAX;
+        let fields: Result<Vec<_>, _> = (0..count).map(|_| self.prefixed(max, "namespace field")).collect();
+        Ok(Namespace::new(fields?)?)
+    }
+
+    pub(super) fn track_name(&mut self) -> Result<FullTrackName, DecodeError> {
+        let namespace = self.namespace()?;
+        let name = self.prefixed(crate::model::FULL_NAME_BYTES_MAX, "track name")?;
+        Ok(FullTrackName::new(namespace, name)?)
+    }
+
+    pub(super) fn end(self) -> Result<(), DecodeError> {
+        match self.0.len() {
+            0 => Ok(()),
+            left => Err(DecodeError::Trailing(left)),
+        }
+    }
+}
