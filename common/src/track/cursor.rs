@@ -64,17 +64,19 @@ impl Cursor {
     /// The next subgroup or datagram, once it is there.
     pub fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Step> {
         loop {
-            while self.next < self.shared.arrivals() {
-                let Some((arrival, item)) = self.shared.item_from(self.next) else {
-                    self.next = self.shared.arrivals();
-                    break;
-                };
+            // Both looked at before the items: what comes while we look is for the next round.
+            let end = self.shared.end();
+            let arrivals = self.shared.arrivals();
+            while self.next < arrivals {
+                // What is missing has left the window.
+                let Some((arrival, item)) = self.shared.item_from(self.next) else { break };
                 self.next = arrival + 1;
                 if let Some(step) = self.admit(item) {
                     return Poll::Ready(step);
                 }
             }
-            if let Some(end) = self.shared.end() {
+            self.next = self.next.max(arrivals);
+            if let Some(end) = end {
                 return Poll::Ready(Step::End(end));
             }
             let Self { shared, next, ticket, .. } = self;

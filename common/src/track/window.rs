@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::log::{Log, SubgroupWriter};
@@ -17,9 +17,10 @@ pub(super) fn new(limits: Limits, budget: &Budget) -> (Writer, Track) {
         state: Mutex::default(),
         arrivals: AtomicU64::new(0),
         newest: AtomicU64::new(0),
+        end: OnceLock::new(),
         parking: Parking::default(),
     });
-    (Writer { shared: shared.clone(), ended: false }, Track { shared })
+    (Writer { shared: shared.clone() }, Track { shared })
 }
 
 /// What writer and readers of a track share.
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     arrivals: AtomicU64,
     /// The newest group's id plus one; 0 before there is one.
     newest: AtomicU64,
+    /// Apart from the state: every reader that waits looks at it, and must not meet the others' lock.
+    end: OnceLock<End>,
     pub(super) parking: Parking,
 }
 
@@ -46,7 +49,6 @@ struct State {
     largest: Option<Location>,
     /// Groups below have left the window.
     gone_below: u64,
-    end: Option<End>,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,7 @@ impl Shared {
     }
 
     pub(super) fn end(&self) -> Option<End> {
-        self.state().end
+        self.end.get().copied()
     }
 
     /// The first item that came at `arrival` or later, with its arrival.
@@ -183,7 +185,6 @@ impl State {
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
-    ended: bool,
 }
 
 impl Writer {
@@ -257,7 +258,7 @@ impl Writer {
     }
 
     /// Ends the track. Readers get what is in its logs, then this.
-    pub fn end(mut self, end: End) {
+    pub fn end(self, end: End) {
         self.close(end);
     }
 
@@ -270,14 +271,11 @@ impl Writer {
         gone.iter().for_each(|log| log.wake());
     }
 
-    fn close(&mut self, end: End) {
-        if std::mem::replace(&mut self.ended, true) {
+    fn close(&self, end: End) {
+        if self.shared.end.set(end).is_err() {
             return;
         }
-        let mut state = self.shared.state();
-        state.end = Some(end);
-        let logs: Vec<_> = state.groups.values().flat_map(|group| group.logs.clone()).collect();
-        drop(state);
+        let logs: Vec<_> = self.shared.state().groups.values().flat_map(|group| group.logs.clone()).collect();
         for log in logs {
             log.finish(SubgroupEnd::TrackEnded);
         }
