@@ -196,9 +196,10 @@ pub struct Reader {
 impl Reader {
     /// A reader of the objects from id `from` on.
     pub(super) fn new(log: Arc<Log>, from: u64) -> Self {
+        // Before there is any object, nobody knows whether the first to come is one of them. The first
+        // never changes, so this holds whatever is written meanwhile.
+        let whole = from == 0 || log.get(0).is_some_and(|first| first.id >= from);
         let index = log.objects().take_while(|object| object.id < from).count();
-        // Before there is any object, nobody knows whether the first to come is one of them.
-        let whole = index == 0 && (from == 0 || log.objects().next().is_some());
         Self { log, index, from, whole, ticket: Ticket::default() }
     }
 
