@@ -65,7 +65,11 @@ impl Log {
 
     /// Ends the log, unless it has ended.
     pub(super) fn finish(&self, end: SubgroupEnd) {
-        if self.end.set(end).is_ok() {
+        // Under the tail's lock, so that nothing is appended to what readers heard is complete.
+        let tail = self.tail();
+        let ended = self.end.set(end).is_ok();
+        drop(tail);
+        if ended {
             self.parking.wake();
         }
     }
