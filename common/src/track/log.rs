@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::parking::{Parking, Ticket};
 use super::window::Shared;
-use super::{Header, Object, SubgroupEnd, WriteError};
+use super::{Budget, Header, Object, SubgroupEnd, WriteError};
+use crate::model::Location;
 
 /// Slots of the first chunk; each chunk has twice as many as the one before. A catalog has one
 /// object a group, audio about 20, video 60 to 120.
@@ -32,21 +33,25 @@ pub(super) struct Log {
     parking: Parking,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tail {
     last_id: Option<u64>,
     cost: usize,
 }
 
 impl Log {
-    pub(super) fn new(header: Header) -> Self {
+    /// An empty log, paid for.
+    pub(super) fn new(header: Header, budget: &Budget) -> Self {
+        // Itself and its first chunk: what a subgroup takes before it has an object.
+        let cost = header.framing.len() + size_of::<Self>() + CHUNK_FIRST * size_of::<OnceLock<Object>>();
+        budget.pay(cost);
         Self {
             header,
             chunks: Default::default(),
             len: AtomicUsize::new(0),
             end: OnceLock::new(),
             evicted: AtomicBool::new(false),
-            tail: Mutex::default(),
+            tail: Mutex::new(Tail { last_id: None, cost }),
             parking: Parking::default(),
         }
     }
@@ -74,23 +79,30 @@ impl Log {
         }
     }
 
-    /// Takes the log out of the window; says what it had cost. Readers are told by
+    /// Takes the log out of the window and its cost off the budget. Readers are told by
     /// [`Log::wake`], once no lock is held.
-    pub(super) fn evict(&self) -> usize {
+    pub(super) fn evict(&self, budget: &Budget) {
         let mut tail = self.tail();
         self.evicted.store(true, Ordering::Release);
-        std::mem::take(&mut tail.cost)
+        budget.refund(std::mem::take(&mut tail.cost));
+    }
+
+    /// Takes its cost off the budget. Whoever still reads it goes on to its end.
+    pub(super) fn release(&self, budget: &Budget) {
+        budget.refund(std::mem::take(&mut self.tail().cost));
     }
 
     pub(super) fn wake(&self) {
         self.parking.wake();
     }
 
-    /// Appends an object; `None` if it is there already.
-    fn append(&self, object: Object, objects_max: usize) -> Result<Option<usize>, WriteError> {
+    /// Appends an object, and pays for it.
+    ///
+    /// Under the same lock as [`Log::evict`], so that nothing is refunded before it was paid.
+    fn append(&self, object: Object, objects_max: usize, budget: &Budget) -> Result<Pushed, WriteError> {
         let mut tail = self.tail();
         if tail.last_id.is_some_and(|last| object.id <= last) {
-            return Ok(None);
+            return Ok(Pushed::Duplicate);
         }
         if self.is_over() {
             return Err(WriteError::Finished);
@@ -105,6 +117,7 @@ impl Log {
         let cost = object.cost();
         tail.last_id = Some(object.id);
         tail.cost += cost;
+        budget.pay(cost);
         let (chunk, slot) = place(index);
         let slots =
             self.chunks[chunk].get_or_init(|| (0..CHUNK_FIRST << chunk).map(|_| OnceLock::new()).collect());
@@ -112,7 +125,7 @@ impl Log {
         self.len.store(index + 1, Ordering::Release);
         drop(tail);
         self.parking.wake();
-        Ok(Some(cost))
+        Ok(Pushed::New)
     }
 
     fn get(&self, index: usize) -> Option<&Object> {
@@ -164,11 +177,11 @@ impl SubgroupWriter {
         if bytes > self.shared.limits().object_bytes_max {
             return Err(WriteError::TooLarge(bytes));
         }
-        let Some(cost) = self.log.append(object, self.shared.limits().objects_max)? else {
-            return Ok(Pushed::Duplicate);
-        };
-        self.shared.wrote(now, self.log.header.group, id, cost);
-        Ok(Pushed::New)
+        let pushed = self.log.append(object, self.shared.limits().objects_max, self.shared.budget())?;
+        if pushed == Pushed::New {
+            self.shared.wrote(now, Location::new(self.log.header.group, id));
+        }
+        Ok(pushed)
     }
 
     /// The id of the last object in the log.

@@ -81,6 +81,10 @@ impl Shared {
         &self.limits
     }
 
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub(super) fn arrivals(&self) -> u64 {
         self.arrivals.load(Ordering::Acquire)
     }
@@ -105,11 +109,10 @@ impl Shared {
         self.state().groups.range(next..).next().map(|(_, group)| group.since)
     }
 
-    /// An object was appended: account for it.
-    pub(super) fn wrote(&self, now: Instant, group: u64, object: u64, cost: usize) {
-        self.budget.pay(cost);
+    /// An object was appended: the oldest groups make room for it.
+    pub(super) fn wrote(&self, now: Instant, location: Location) {
         let mut state = self.state();
-        state.saw(Location::new(group, object));
+        state.saw(location);
         if self.budget.is_overdrawn() {
             let gone = self.evict(&mut state, now);
             drop(state);
@@ -133,17 +136,17 @@ impl Shared {
             if overdrawn && !over_count && !over_time {
                 self.budget.count_eviction();
             }
-            gone.extend(self.release(state, id));
+            gone.extend(self.remove(state, id));
         }
     }
 
-    fn release(&self, state: &mut State, id: u64) -> Vec<Arc<Log>> {
+    fn remove(&self, state: &mut State, id: u64) -> Vec<Arc<Log>> {
         let Some(group) = state.groups.remove(&id) else { return Vec::new() };
         for arrival in &group.arrivals {
             state.items.remove(arrival);
         }
-        let logs: usize = group.logs.iter().map(|log| log.evict()).sum();
-        self.budget.refund(logs + group.datagrams_cost);
+        group.logs.iter().for_each(|log| log.evict(&self.budget));
+        self.budget.refund(group.datagrams_cost);
         state.gone_below = state.gone_below.max(id.saturating_add(1));
         group.logs
     }
@@ -155,10 +158,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let mut state = std::mem::take(&mut *self.state());
-        while let Some(&id) = state.groups.keys().next() {
-            // Whoever still reads one of them goes on to its end.
-            self.release(&mut state, id).iter().for_each(|log| log.wake());
+        for group in std::mem::take(&mut self.state().groups).into_values() {
+            group.logs.iter().for_each(|log| log.release(&self.budget));
+            self.budget.refund(group.datagrams_cost);
         }
     }
 }
@@ -209,7 +211,7 @@ impl Writer {
         if group.logs.len() >= shared.limits.subgroups_max {
             return Err(WriteError::TooManyStreams);
         }
-        let log = Arc::new(Log::new(header));
+        let log = Arc::new(Log::new(header, &shared.budget));
         let arrival = shared.arrivals();
         group.logs.push(log.clone());
         group.arrivals.push(arrival);
