@@ -52,13 +52,12 @@ impl Cursor {
         end_group: Option<u64>,
         latency_max: Duration,
     ) -> Self {
-        let newest = shared.newest();
-        let from = match start {
+        let (from, next) = shared.begin(|newest| match start {
             Start::At(location) => location,
             Start::Newest => Location::new(newest.unwrap_or(0), 0),
             Start::NextGroup => Location::new(newest.map_or(0, |newest| newest.saturating_add(1)), 0),
-        };
-        Self { shared, next: 0, from, end_group, latency_max, ticket: Ticket::default() }
+        });
+        Self { shared, next, from, end_group, latency_max, ticket: Ticket::default() }
     }
 
     /// The next subgroup or datagram, once it is there.

@@ -103,10 +103,20 @@ impl Shared {
         self.state().items.range(arrival..).next().map(|(at, item)| (*at, item.clone()))
     }
 
-    /// When the group after `group` began.
+    /// When the first group newer than `group` began: not always the next one, for groups may come
+    /// out of order.
     pub(super) fn newer_since(&self, group: u64) -> Option<Instant> {
         let next = group.checked_add(1)?;
-        self.state().groups.range(next..).next().map(|(_, group)| group.since)
+        self.state().groups.range(next..).map(|(_, group)| group.since).min()
+    }
+
+    /// Where a cursor starts, given the newest group, and which arrival is the first it wants: a late
+    /// joiner need not look through the window.
+    pub(super) fn begin(&self, start: impl FnOnce(Option<u64>) -> Location) -> (Location, u64) {
+        let state = self.state();
+        let from = start(self.newest());
+        let arrivals = state.groups.range(from.group..).filter_map(|(_, group)| group.arrivals.first());
+        (from, arrivals.copied().min().unwrap_or_else(|| self.arrivals()))
     }
 
     /// An object was appended: the oldest groups make room for it.
