@@ -263,10 +263,15 @@ impl Writer {
         state.largest = state.largest.max(Some(largest));
     }
 
-    /// Where a source that was lost has to begin again: after the last object that was written.
+    /// Where a source that was lost has to begin again: after the last object that was written, or
+    /// where a subgroup is still open, with the last object of it. That one is dropped as duplicate,
+    /// but with it comes the subgroup's end, which may be all that is missing.
     pub fn next_unseen(&self) -> Option<Location> {
-        let written = self.shared.state().written?;
-        Some(Location::new(written.group, written.object.saturating_add(1)))
+        let state = self.shared.state();
+        let written = state.written?;
+        let open = state.groups.values().flat_map(|group| &group.logs).filter(|log| !log.is_over());
+        let last = open.map(|log| Location::new(log.header.group, log.last_id().unwrap_or(0))).min();
+        Some(last.unwrap_or_else(|| Location::new(written.group, written.object.saturating_add(1))))
     }
 
     /// Ends the track. Readers get what is in its logs, then this.
