@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::parking::{Parking, Ticket};
 use super::window::Shared;
-use super::{Budget, Header, Object, SubgroupEnd, WriteError};
+use super::{Budget, Header, Limits, Object, SubgroupEnd, WriteError};
 use crate::model::Location;
 
 /// Slots of the first chunk; each chunk has twice as many as the one before. A catalog has one
@@ -30,6 +30,8 @@ pub(super) struct Log {
     end: OnceLock<SubgroupEnd>,
     evicted: AtomicBool,
     tail: Mutex<Tail>,
+    /// What the objects of all logs of the group cost.
+    group_cost: Arc<AtomicUsize>,
     parking: Parking,
 }
 
@@ -41,7 +43,7 @@ struct Tail {
 
 impl Log {
     /// An empty log, paid for.
-    pub(super) fn new(header: Header, budget: &Budget) -> Self {
+    pub(super) fn new(header: Header, group_cost: Arc<AtomicUsize>, budget: &Budget) -> Self {
         // Itself and its first chunk: what a subgroup takes before it has an object.
         let cost = header.framing.len() + size_of::<Self>() + CHUNK_FIRST * size_of::<OnceLock<Object>>();
         budget.pay(cost);
@@ -52,6 +54,7 @@ impl Log {
             end: OnceLock::new(),
             evicted: AtomicBool::new(false),
             tail: Mutex::new(Tail { last_id: None, cost }),
+            group_cost,
             parking: Parking::default(),
         }
     }
@@ -99,7 +102,7 @@ impl Log {
     /// Appends an object, and pays for it.
     ///
     /// Under the same lock as [`Log::evict`], so that nothing is refunded before it was paid.
-    fn append(&self, object: Object, objects_max: usize, budget: &Budget) -> Result<Pushed, WriteError> {
+    fn append(&self, object: Object, limits: &Limits, budget: &Budget) -> Result<Pushed, WriteError> {
         let mut tail = self.tail();
         if tail.last_id.is_some_and(|last| object.id <= last) {
             return Ok(Pushed::Duplicate);
@@ -111,10 +114,14 @@ impl Log {
             return Err(WriteError::TooOld);
         }
         let index = self.len.load(Ordering::Relaxed);
-        if index >= objects_max.min(OBJECTS_MAX) {
+        if index >= limits.objects_max.min(OBJECTS_MAX) {
             return Err(WriteError::TooManyObjects);
         }
         let cost = object.cost();
+        if self.group_cost.load(Ordering::Relaxed) + cost > limits.group_bytes_max {
+            return Err(WriteError::TooManyBytes);
+        }
+        self.group_cost.fetch_add(cost, Ordering::Relaxed);
         tail.last_id = Some(object.id);
         tail.cost += cost;
         budget.pay(cost);
@@ -173,11 +180,11 @@ impl SubgroupWriter {
     /// # Errors
     /// If a limit is reached, or the subgroup is over.
     pub fn push(&mut self, now: Instant, object: Object) -> Result<Pushed, WriteError> {
-        let (id, bytes) = (object.id, object.payload.len());
+        let (id, bytes) = (object.id, object.properties.len() + object.payload.len());
         if bytes > self.shared.limits().object_bytes_max {
             return Err(WriteError::TooLarge(bytes));
         }
-        let pushed = self.log.append(object, self.shared.limits().objects_max, self.shared.budget())?;
+        let pushed = self.log.append(object, self.shared.limits(), self.shared.budget())?;
         if pushed == Pushed::New {
             self.shared.wrote(now, Location::new(self.log.header.group, id));
         }

@@ -1,7 +1,7 @@
 //! The window of a track: its groups, what they cost, and when they leave.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,7 @@ struct State {
 struct Group {
     since: Instant,
     logs: Vec<Arc<Log>>,
+    logs_cost: Arc<AtomicUsize>,
     datagrams: usize,
     datagrams_cost: usize,
     arrivals: Vec<u64>,
@@ -186,6 +187,7 @@ impl State {
         self.groups.entry(id).or_insert_with(|| Group {
             since: now,
             logs: Vec::new(),
+            logs_cost: Arc::default(),
             datagrams: 0,
             datagrams_cost: 0,
             arrivals: Vec::new(),
@@ -221,7 +223,7 @@ impl Writer {
         if group.logs.len() >= shared.limits.subgroups_max {
             return Err(WriteError::TooManyStreams);
         }
-        let log = Arc::new(Log::new(header, &shared.budget));
+        let log = Arc::new(Log::new(header, group.logs_cost.clone(), &shared.budget));
         let arrival = shared.arrivals();
         group.logs.push(log.clone());
         group.arrivals.push(arrival);
