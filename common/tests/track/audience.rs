@@ -92,9 +92,9 @@ impl Audience {
 
     /// A whole group with one subgroup: opened, `ids` written, finished.
     pub(super) fn group(&mut self, group: u64, ids: impl IntoIterator<Item = u64>) {
-        self.open(group, 0).unwrap();
+        self.open(group, 0).expect("within the limits");
         for id in ids {
-            self.push(group, 0, id).unwrap();
+            self.push(group, 0, id).expect("within the limits");
         }
         self.take(group, 0).finish();
     }
@@ -136,8 +136,8 @@ pub(super) struct Stream {
 pub(super) enum StreamEnd {
     /// The log ended.
     Log(SubgroupEnd),
-    /// The lateness rule reset it while it was unfinished.
-    Late,
+    /// The lateness rule reset it, at this time, while it was unfinished.
+    Late(Instant),
 }
 
 /// One viewer: a cursor, the streams it opened, and a bell.
@@ -171,9 +171,9 @@ impl Viewer {
         }
         self.reset_late(now);
         let waker = Waker::from(self.bell.clone());
-        let mut cx = Context::from_waker(&waker);
-        self.step(&mut cx);
-        self.readers.retain_mut(|(index, reader)| drain(&mut self.streams[*index], reader, &mut cx));
+        let cx = Context::from_waker(&waker);
+        self.step(&cx);
+        self.readers.retain_mut(|(index, reader)| drain(&mut self.streams[*index], reader, &cx));
     }
 
     /// The viewer goes: nothing of it stays behind.
@@ -196,13 +196,13 @@ impl Viewer {
         self.readers.retain(|(index, _)| {
             let stream = &mut self.streams[*index];
             if stream.group < below {
-                stream.end = Some(StreamEnd::Late);
+                stream.end = Some(StreamEnd::Late(now));
             }
             stream.group >= below
         });
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) {
+    fn step(&mut self, cx: &Context<'_>) {
         while let Some(cursor) = &mut self.cursor {
             match cursor.poll_next(cx) {
                 Poll::Pending => return,
@@ -279,7 +279,7 @@ pub(super) fn datagram(group: u64, object: u64) -> Datagram {
 }
 
 /// Reads what there is; whether the stream goes on.
-fn drain(stream: &mut Stream, reader: &mut Reader, cx: &mut Context<'_>) -> bool {
+fn drain(stream: &mut Stream, reader: &mut Reader, cx: &Context<'_>) -> bool {
     loop {
         match reader.poll_next(cx) {
             Poll::Pending => return true,

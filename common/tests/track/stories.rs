@@ -132,7 +132,7 @@ fn who_oversleeps_gives_up_whole_groups_and_goes_on_with_the_newest() {
     room.drive();
 
     assert_eq!(room.ids(sleeper), [(0, 0, vec![0]), (4, 0, vec![0])]);
-    assert_eq!(room.seen(sleeper)[0].end, Some(StreamEnd::Late));
+    assert_eq!(room.seen(sleeper)[0].end, Some(StreamEnd::Late(room.now)));
     assert_eq!(room.seen(sleeper)[1].end, None);
 }
 
@@ -149,7 +149,7 @@ fn a_group_that_nobody_finishes_becomes_late_by_the_clock_alone() {
 
     room.pass(LATENCY);
     room.drive();
-    assert_eq!(room.seen(viewer)[0].end, Some(StreamEnd::Late));
+    assert_eq!(room.seen(viewer)[0].end, Some(StreamEnd::Late(room.now)));
     assert_eq!(room.seen(viewer)[1].end, None);
 }
 
@@ -309,8 +309,8 @@ fn readers_outlive_the_track_they_read() {
     let mut room = Audience::new(Limits::default());
     room.group(0, 0..3);
     let mut cursor = room.track.cursor(Start::Newest, None, LATENCY);
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(common::track::Step::Open(mut reader)) = cursor.poll_next(&mut cx) else {
+    let cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(common::track::Step::Open(mut reader)) = cursor.poll_next(&cx) else {
         panic!("the group is there");
     };
     let budget = room.budget.clone();
@@ -318,7 +318,7 @@ fn readers_outlive_the_track_they_read() {
     assert_eq!(budget.used(), 0);
     let mut ids = Vec::new();
     let end = loop {
-        match reader.poll_next(&mut cx) {
+        match reader.poll_next(&cx) {
             std::task::Poll::Ready(Ok(object)) => ids.push(object.id),
             std::task::Poll::Ready(Err(end)) => break end,
             std::task::Poll::Pending => panic!("the group is complete"),
