@@ -1,6 +1,6 @@
 //! The window of a track: its groups, what they cost, and when they leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,7 +56,8 @@ struct Group {
     since: Instant,
     logs: Vec<Arc<Log>>,
     logs_cost: Arc<AtomicUsize>,
-    datagrams: usize,
+    /// The objects that came in datagrams.
+    datagrams: BTreeSet<u64>,
     datagrams_cost: usize,
     arrivals: Vec<u64>,
 }
@@ -188,7 +189,7 @@ impl State {
             since: now,
             logs: Vec::new(),
             logs_cost: Arc::default(),
-            datagrams: 0,
+            datagrams: BTreeSet::new(),
             datagrams_cost: 0,
             arrivals: Vec::new(),
         })
@@ -232,7 +233,7 @@ impl Writer {
         Ok(SubgroupWriter::new(log, shared.clone()))
     }
 
-    /// Writes an object that travels in a datagram.
+    /// Writes an object that travels in a datagram; nothing, if it is there already.
     ///
     /// # Errors
     /// If its group has left the window, or a limit is reached.
@@ -244,12 +245,15 @@ impl Writer {
             return Err(WriteError::TooOld);
         }
         let group = state.group(now, location.group);
-        if group.datagrams >= shared.limits.datagrams_max {
+        if group.datagrams.contains(&location.object) {
+            return Ok(());
+        }
+        if group.datagrams.len() >= shared.limits.datagrams_max {
             return Err(WriteError::TooManyStreams);
         }
         let cost = datagram.payload.len() + datagram.properties.len() + size_of::<Datagram>();
         let arrival = shared.arrivals();
-        group.datagrams += 1;
+        group.datagrams.insert(location.object);
         group.datagrams_cost += cost;
         group.arrivals.push(arrival);
         state.items.insert(arrival, Item::Datagram(Arc::new(datagram)));

@@ -186,10 +186,10 @@ fn subgroups_and_groups_in_any_order_are_each_found_once() {
 }
 
 #[test]
-fn datagrams_find_their_readers() {
+fn datagrams_find_their_readers_once_and_in_any_order() {
     let mut room = Audience::new(Limits { datagrams_max: 2, ..Limits::default() });
     let viewer = room.join(Start::At(Location::new(1, 1)));
-    for location in [(0, 0), (1, 0), (1, 1), (2, 0)] {
+    for location in [(0, 0), (1, 1), (1, 0), (2, 0), (1, 1)] {
         let now = room.now;
         room.writer().datagram(now, datagram(location.0, location.1)).unwrap();
     }
