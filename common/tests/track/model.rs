@@ -30,6 +30,7 @@ fn who_looks_often_enough_sees_every_object_of_every_group() {
         world.end();
         world.check();
         world.nobody_missed_anything();
+        world.leaves_nothing_behind();
     }
 }
 
@@ -44,6 +45,7 @@ fn whoever_sleeps_in_a_small_window_loses_groups_and_never_objects() {
         }
         world.end();
         world.check();
+        world.leaves_nothing_behind();
     }
 }
 
@@ -276,6 +278,12 @@ impl World {
         let mut given_up =
             self.room.seen(viewer).iter().filter(|stream| stream.end == Some(StreamEnd::Late(at)));
         given_up.any(|stream| stream.group <= group && is_late(stream.group))
+    }
+
+    fn leaves_nothing_behind(self) {
+        let budget = self.room.budget.clone();
+        drop(self);
+        assert_eq!(budget.used(), 0);
     }
 
     /// What holds for viewers that were never asleep, where nothing leaves the window.
