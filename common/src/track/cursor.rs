@@ -52,29 +52,30 @@ impl Cursor {
         end_group: Option<u64>,
         latency_max: Duration,
     ) -> Self {
-        let newest = shared.newest();
-        let from = match start {
+        let (from, next) = shared.begin(|newest| match start {
             Start::At(location) => location,
             Start::Newest => Location::new(newest.unwrap_or(0), 0),
             Start::NextGroup => Location::new(newest.map_or(0, |newest| newest.saturating_add(1)), 0),
-        };
-        Self { shared, next: 0, from, end_group, latency_max, ticket: Ticket::default() }
+        });
+        Self { shared, next, from, end_group, latency_max, ticket: Ticket::default() }
     }
 
     /// The next subgroup or datagram, once it is there.
     pub fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Step> {
         loop {
-            while self.next < self.shared.arrivals() {
-                let Some((arrival, item)) = self.shared.item_from(self.next) else {
-                    self.next = self.shared.arrivals();
-                    break;
-                };
+            // Both looked at before the items: what comes while we look is for the next round.
+            let end = self.shared.end();
+            let arrivals = self.shared.arrivals();
+            while self.next < arrivals {
+                // What is missing has left the window.
+                let Some((arrival, item)) = self.shared.item_from(self.next) else { break };
                 self.next = arrival + 1;
                 if let Some(step) = self.admit(item) {
                     return Poll::Ready(step);
                 }
             }
-            if let Some(end) = self.shared.end() {
+            self.next = self.next.max(arrivals);
+            if let Some(end) = end {
                 return Poll::Ready(Step::End(end));
             }
             let Self { shared, next, ticket, .. } = self;

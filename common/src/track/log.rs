@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::parking::{Parking, Ticket};
 use super::window::Shared;
-use super::{Header, Object, SubgroupEnd, WriteError};
+use super::{Budget, Header, Limits, Object, SubgroupEnd, WriteError};
+use crate::model::Location;
 
 /// Slots of the first chunk; each chunk has twice as many as the one before. A catalog has one
 /// object a group, audio about 20, video 60 to 120.
@@ -29,24 +30,31 @@ pub(super) struct Log {
     end: OnceLock<SubgroupEnd>,
     evicted: AtomicBool,
     tail: Mutex<Tail>,
+    /// What the objects of all logs of the group cost.
+    group_cost: Arc<AtomicUsize>,
     parking: Parking,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tail {
     last_id: Option<u64>,
     cost: usize,
 }
 
 impl Log {
-    pub(super) fn new(header: Header) -> Self {
+    /// An empty log, paid for.
+    pub(super) fn new(header: Header, group_cost: Arc<AtomicUsize>, budget: &Budget) -> Self {
+        // Itself and its first chunk: what a subgroup takes before it has an object.
+        let cost = header.framing.len() + size_of::<Self>() + CHUNK_FIRST * size_of::<OnceLock<Object>>();
+        budget.pay(cost);
         Self {
             header,
             chunks: Default::default(),
             len: AtomicUsize::new(0),
             end: OnceLock::new(),
             evicted: AtomicBool::new(false),
-            tail: Mutex::default(),
+            tail: Mutex::new(Tail { last_id: None, cost }),
+            group_cost,
             parking: Parking::default(),
         }
     }
@@ -65,28 +73,39 @@ impl Log {
 
     /// Ends the log, unless it has ended.
     pub(super) fn finish(&self, end: SubgroupEnd) {
-        if self.end.set(end).is_ok() {
+        // Under the tail's lock, so that nothing is appended to what readers heard is complete.
+        let tail = self.tail();
+        let ended = self.end.set(end).is_ok();
+        drop(tail);
+        if ended {
             self.parking.wake();
         }
     }
 
-    /// Takes the log out of the window; says what it had cost. Readers are told by
+    /// Takes the log out of the window and its cost off the budget. Readers are told by
     /// [`Log::wake`], once no lock is held.
-    pub(super) fn evict(&self) -> usize {
+    pub(super) fn evict(&self, budget: &Budget) {
         let mut tail = self.tail();
         self.evicted.store(true, Ordering::Release);
-        std::mem::take(&mut tail.cost)
+        budget.refund(std::mem::take(&mut tail.cost));
+    }
+
+    /// Takes its cost off the budget. Whoever still reads it goes on to its end.
+    pub(super) fn release(&self, budget: &Budget) {
+        budget.refund(std::mem::take(&mut self.tail().cost));
     }
 
     pub(super) fn wake(&self) {
         self.parking.wake();
     }
 
-    /// Appends an object; `None` if it is there already.
-    fn append(&self, object: Object, objects_max: usize) -> Result<Option<usize>, WriteError> {
+    /// Appends an object, and pays for it.
+    ///
+    /// Under the same lock as [`Log::evict`], so that nothing is refunded before it was paid.
+    fn append(&self, object: Object, limits: &Limits, budget: &Budget) -> Result<Pushed, WriteError> {
         let mut tail = self.tail();
         if tail.last_id.is_some_and(|last| object.id <= last) {
-            return Ok(None);
+            return Ok(Pushed::Duplicate);
         }
         if self.is_over() {
             return Err(WriteError::Finished);
@@ -95,12 +114,17 @@ impl Log {
             return Err(WriteError::TooOld);
         }
         let index = self.len.load(Ordering::Relaxed);
-        if index >= objects_max.min(OBJECTS_MAX) {
+        if index >= limits.objects_max.min(OBJECTS_MAX) {
             return Err(WriteError::TooManyObjects);
         }
         let cost = object.cost();
+        if self.group_cost.load(Ordering::Relaxed) + cost > limits.group_bytes_max {
+            return Err(WriteError::TooManyBytes);
+        }
+        self.group_cost.fetch_add(cost, Ordering::Relaxed);
         tail.last_id = Some(object.id);
         tail.cost += cost;
+        budget.pay(cost);
         let (chunk, slot) = place(index);
         let slots =
             self.chunks[chunk].get_or_init(|| (0..CHUNK_FIRST << chunk).map(|_| OnceLock::new()).collect());
@@ -108,7 +132,7 @@ impl Log {
         self.len.store(index + 1, Ordering::Release);
         drop(tail);
         self.parking.wake();
-        Ok(Some(cost))
+        Ok(Pushed::New)
     }
 
     fn get(&self, index: usize) -> Option<&Object> {
@@ -156,15 +180,15 @@ impl SubgroupWriter {
     /// # Errors
     /// If a limit is reached, or the subgroup is over.
     pub fn push(&mut self, now: Instant, object: Object) -> Result<Pushed, WriteError> {
-        let (id, bytes) = (object.id, object.payload.len());
+        let (id, bytes) = (object.id, object.properties.len() + object.payload.len());
         if bytes > self.shared.limits().object_bytes_max {
             return Err(WriteError::TooLarge(bytes));
         }
-        let Some(cost) = self.log.append(object, self.shared.limits().objects_max)? else {
-            return Ok(Pushed::Duplicate);
-        };
-        self.shared.wrote(now, self.log.header.group, id, cost);
-        Ok(Pushed::New)
+        let pushed = self.log.append(object, self.shared.limits(), self.shared.budget())?;
+        if pushed == Pushed::New {
+            self.shared.wrote(now, Location::new(self.log.header.group, id));
+        }
+        Ok(pushed)
     }
 
     /// The id of the last object in the log.
@@ -196,9 +220,10 @@ pub struct Reader {
 impl Reader {
     /// A reader of the objects from id `from` on.
     pub(super) fn new(log: Arc<Log>, from: u64) -> Self {
+        // Before there is any object, nobody knows whether the first to come is one of them. The first
+        // never changes, so this holds whatever is written meanwhile.
+        let whole = from == 0 || log.get(0).is_some_and(|first| first.id >= from);
         let index = log.objects().take_while(|object| object.id < from).count();
-        // Before there is any object, nobody knows whether the first to come is one of them.
-        let whole = index == 0 && (from == 0 || log.objects().next().is_some());
         Self { log, index, from, whole, ticket: Ticket::default() }
     }
 

@@ -47,8 +47,11 @@ pub struct Limits {
     pub subgroups_max: usize,
     /// Objects of one subgroup: 4 minutes at 60 a second, for publishers that never end a group.
     pub objects_max: usize,
-    /// Bytes of one object: a key frame of 8K video has about 4 MB.
+    /// Bytes of one object, properties and payload: a key frame of 8K video has about 4 MB.
     pub object_bytes_max: usize,
+    /// What the objects of one group may cost: 20 s at 25 Mb/s are 63 MB. The budget cannot bound it,
+    /// for the newest group is pinned.
+    pub group_bytes_max: usize,
     /// Datagrams of one group: a second of 1,000 packets.
     pub datagrams_max: usize,
 }
@@ -61,6 +64,7 @@ impl Default for Limits {
             subgroups_max: 64,
             objects_max: log::OBJECTS_MAX,
             object_bytes_max: 8 << 20,
+            group_bytes_max: 64 << 20,
             datagrams_max: 1_000,
         }
     }
@@ -169,6 +173,9 @@ pub enum WriteError {
     /// The subgroup has as many objects as it may.
     #[error("the subgroup has as many objects as it may")]
     TooManyObjects,
+    /// The group is as large as it may be.
+    #[error("the group has as many bytes as it may")]
+    TooManyBytes,
     /// The object is larger than it may be.
     #[error("an object of {0} bytes is larger than allowed")]
     TooLarge(usize),

@@ -1,8 +1,8 @@
 //! The window of a track: its groups, what they cost, and when they leave.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::log::{Log, SubgroupWriter};
@@ -17,9 +17,10 @@ pub(super) fn new(limits: Limits, budget: &Budget) -> (Writer, Track) {
         state: Mutex::default(),
         arrivals: AtomicU64::new(0),
         newest: AtomicU64::new(0),
+        end: OnceLock::new(),
         parking: Parking::default(),
     });
-    (Writer { shared: shared.clone(), ended: false }, Track { shared })
+    (Writer { shared: shared.clone() }, Track { shared })
 }
 
 /// What writer and readers of a track share.
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     arrivals: AtomicU64,
     /// The newest group's id plus one; 0 before there is one.
     newest: AtomicU64,
+    /// Apart from the state: every reader that waits looks at it, and must not meet the others' lock.
+    end: OnceLock<End>,
     pub(super) parking: Parking,
 }
 
@@ -46,14 +49,15 @@ struct State {
     largest: Option<Location>,
     /// Groups below have left the window.
     gone_below: u64,
-    end: Option<End>,
 }
 
 #[derive(Debug)]
 struct Group {
     since: Instant,
     logs: Vec<Arc<Log>>,
-    datagrams: usize,
+    logs_cost: Arc<AtomicUsize>,
+    /// The objects that came in datagrams.
+    datagrams: BTreeSet<u64>,
     datagrams_cost: usize,
     arrivals: Vec<u64>,
 }
@@ -79,6 +83,10 @@ impl Shared {
         &self.limits
     }
 
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub(super) fn arrivals(&self) -> u64 {
         self.arrivals.load(Ordering::Acquire)
     }
@@ -89,7 +97,7 @@ impl Shared {
     }
 
     pub(super) fn end(&self) -> Option<End> {
-        self.state().end
+        self.end.get().copied()
     }
 
     /// The first item that came at `arrival` or later, with its arrival.
@@ -97,17 +105,26 @@ impl Shared {
         self.state().items.range(arrival..).next().map(|(at, item)| (*at, item.clone()))
     }
 
-    /// When the group after `group` began.
+    /// When the first group newer than `group` began: not always the next one, for groups may come
+    /// out of order.
     pub(super) fn newer_since(&self, group: u64) -> Option<Instant> {
         let next = group.checked_add(1)?;
-        self.state().groups.range(next..).next().map(|(_, group)| group.since)
+        self.state().groups.range(next..).map(|(_, group)| group.since).min()
     }
 
-    /// An object was appended: account for it.
-    pub(super) fn wrote(&self, now: Instant, group: u64, object: u64, cost: usize) {
-        self.budget.pay(cost);
+    /// Where a cursor starts, given the newest group, and which arrival is the first it wants: a late
+    /// joiner need not look through the window.
+    pub(super) fn begin(&self, start: impl FnOnce(Option<u64>) -> Location) -> (Location, u64) {
+        let state = self.state();
+        let from = start(self.newest());
+        let arrivals = state.groups.range(from.group..).filter_map(|(_, group)| group.arrivals.first());
+        (from, arrivals.copied().min().unwrap_or_else(|| self.arrivals()))
+    }
+
+    /// An object was appended: the oldest groups make room for it.
+    pub(super) fn wrote(&self, now: Instant, location: Location) {
         let mut state = self.state();
-        state.saw(Location::new(group, object));
+        state.saw(location);
         if self.budget.is_overdrawn() {
             let gone = self.evict(&mut state, now);
             drop(state);
@@ -131,17 +148,17 @@ impl Shared {
             if overdrawn && !over_count && !over_time {
                 self.budget.count_eviction();
             }
-            gone.extend(self.release(state, id));
+            gone.extend(self.remove(state, id));
         }
     }
 
-    fn release(&self, state: &mut State, id: u64) -> Vec<Arc<Log>> {
+    fn remove(&self, state: &mut State, id: u64) -> Vec<Arc<Log>> {
         let Some(group) = state.groups.remove(&id) else { return Vec::new() };
         for arrival in &group.arrivals {
             state.items.remove(arrival);
         }
-        let logs: usize = group.logs.iter().map(|log| log.evict()).sum();
-        self.budget.refund(logs + group.datagrams_cost);
+        group.logs.iter().for_each(|log| log.evict(&self.budget));
+        self.budget.refund(group.datagrams_cost);
         state.gone_below = state.gone_below.max(id.saturating_add(1));
         group.logs
     }
@@ -153,10 +170,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let mut state = std::mem::take(&mut *self.state());
-        while let Some(&id) = state.groups.keys().next() {
-            // Whoever still reads one of them goes on to its end.
-            self.release(&mut state, id).iter().for_each(|log| log.wake());
+        for group in std::mem::take(&mut self.state().groups).into_values() {
+            group.logs.iter().for_each(|log| log.release(&self.budget));
+            self.budget.refund(group.datagrams_cost);
         }
     }
 }
@@ -172,7 +188,8 @@ impl State {
         self.groups.entry(id).or_insert_with(|| Group {
             since: now,
             logs: Vec::new(),
-            datagrams: 0,
+            logs_cost: Arc::default(),
+            datagrams: BTreeSet::new(),
             datagrams_cost: 0,
             arrivals: Vec::new(),
         })
@@ -183,7 +200,6 @@ impl State {
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
-    ended: bool,
 }
 
 impl Writer {
@@ -208,7 +224,7 @@ impl Writer {
         if group.logs.len() >= shared.limits.subgroups_max {
             return Err(WriteError::TooManyStreams);
         }
-        let log = Arc::new(Log::new(header));
+        let log = Arc::new(Log::new(header, group.logs_cost.clone(), &shared.budget));
         let arrival = shared.arrivals();
         group.logs.push(log.clone());
         group.arrivals.push(arrival);
@@ -217,7 +233,7 @@ impl Writer {
         Ok(SubgroupWriter::new(log, shared.clone()))
     }
 
-    /// Writes an object that travels in a datagram.
+    /// Writes an object that travels in a datagram; nothing, if it is there already.
     ///
     /// # Errors
     /// If its group has left the window, or a limit is reached.
@@ -229,12 +245,15 @@ impl Writer {
             return Err(WriteError::TooOld);
         }
         let group = state.group(now, location.group);
-        if group.datagrams >= shared.limits.datagrams_max {
+        if group.datagrams.contains(&location.object) {
+            return Ok(());
+        }
+        if group.datagrams.len() >= shared.limits.datagrams_max {
             return Err(WriteError::TooManyStreams);
         }
         let cost = datagram.payload.len() + datagram.properties.len() + size_of::<Datagram>();
         let arrival = shared.arrivals();
-        group.datagrams += 1;
+        group.datagrams.insert(location.object);
         group.datagrams_cost += cost;
         group.arrivals.push(arrival);
         state.items.insert(arrival, Item::Datagram(Arc::new(datagram)));
@@ -250,14 +269,19 @@ impl Writer {
         state.largest = state.largest.max(Some(largest));
     }
 
-    /// Where a source that was lost has to begin again: after the last object that was written.
+    /// Where a source that was lost has to begin again: after the last object that was written, or
+    /// where a subgroup is still open, with the last object of it. That one is dropped as duplicate,
+    /// but with it comes the subgroup's end, which may be all that is missing.
     pub fn next_unseen(&self) -> Option<Location> {
-        let written = self.shared.state().written?;
-        Some(Location::new(written.group, written.object.saturating_add(1)))
+        let state = self.shared.state();
+        let written = state.written?;
+        let open = state.groups.values().flat_map(|group| &group.logs).filter(|log| !log.is_over());
+        let last = open.map(|log| Location::new(log.header.group, log.last_id().unwrap_or(0))).min();
+        Some(last.unwrap_or_else(|| Location::new(written.group, written.object.saturating_add(1))))
     }
 
     /// Ends the track. Readers get what is in its logs, then this.
-    pub fn end(mut self, end: End) {
+    pub fn end(self, end: End) {
         self.close(end);
     }
 
@@ -270,14 +294,11 @@ impl Writer {
         gone.iter().for_each(|log| log.wake());
     }
 
-    fn close(&mut self, end: End) {
-        if std::mem::replace(&mut self.ended, true) {
+    fn close(&self, end: End) {
+        if self.shared.end.set(end).is_err() {
             return;
         }
-        let mut state = self.shared.state();
-        state.end = Some(end);
-        let logs: Vec<_> = state.groups.values().flat_map(|group| group.logs.clone()).collect();
-        drop(state);
+        let logs: Vec<_> = self.shared.state().groups.values().flat_map(|group| group.logs.clone()).collect();
         for log in logs {
             log.finish(SubgroupEnd::TrackEnded);
         }
