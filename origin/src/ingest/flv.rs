@@ -376,10 +376,14 @@ mod tests {
         assert!(audio.to_string().contains("OBS"));
     }
 
+    fn tag() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..24)
+    }
+
     proptest! {
         #[test]
         fn any_bytes_give_a_value_or_an_error(
-            tags in prop::collection::vec((any::<bool>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..24)), 0..16)
+            tags in prop::collection::vec((any::<bool>(), any::<u32>(), tag()), 0..16)
         ) {
             let mut demuxer = started();
             for (video, timestamp, body) in tags {

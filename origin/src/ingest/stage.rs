@@ -59,10 +59,13 @@ impl Stage {
     /// # Errors
     /// If the event is not open here.
     pub fn publish(&self, event: &EventId) -> Result<Publisher, StageError> {
-        let place =
-            locked(&self.places).get(event).cloned().ok_or_else(|| StageError::NotOpen(event.clone()))?;
         let (queue, parcels) = mpsc::channel(QUEUE_INPUTS_MAX);
+        // The table stays locked until the host is in its place, or a feed that is dropped meanwhile would
+        // not find it there, and the host would wait for ever.
+        let places = locked(&self.places);
+        let place = places.get(event).cloned().ok_or_else(|| StageError::NotOpen(event.clone()))?;
         *locked(&place.arrived) = Some(parcels);
+        drop(places);
         place.bell.notify_one();
         Ok(Publisher { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), place })
     }

@@ -112,7 +112,8 @@ async fn a_second_upload_takes_the_place_of_one_that_hangs_and_one_that_hangs_up
 async fn begin(origin: &Origin, length: usize, body: &[u8]) -> TcpStream {
     let mut tcp = TcpStream::connect(origin.http).await.unwrap();
     let head = format!(
-        "PUT /ingest/show?t=good HTTP/1.1\r\nHost: origin\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        "PUT /ingest/show?t=good HTTP/1.1\r\nHost: origin\r\nExpect: 100-continue\r\n\
+         Content-Length: {length}\r\n\r\n"
     );
     tcp.write_all(head.as_bytes()).await.unwrap();
     // The continue says that the place on the stage is taken.

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_connect_command_is_read_past_what_nobody_needs() {
-        let command = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x01x\x03\0\x01y\x05\0\0\x09\0\x03app\x02\0\x04live\0\0\x09";
+        let command = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\
+            \x03\0\x01x\x03\0\x01y\x05\0\0\x09\0\x03app\x02\0\x04live\0\0\x09";
         let mut reader = Reader::new(command);
         assert_eq!(reader.string(), Ok("connect"));
         assert_eq!(reader.number(), Ok(1.0));

@@ -9,11 +9,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::RtmpError;
 
-/// Bytes of a message at most: an intra picture of 4K at 50 Mb/s is about 1.5 MB.
+/// Bytes of a host's message at most: an intra picture of 4K at 50 Mb/s is about 1.5 MB.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of all unfinished messages of one session at most: a picture and the sound beside it.
-pub const UNFINISHED_BYTES_MAX: usize = MESSAGE_BYTES_MAX + (64 << 10);
+/// Bytes of all other unfinished messages of one session at most: the sound beside a picture.
+pub const BESIDE_BYTES_MAX: usize = 64 << 10;
 
 /// Chunk streams of one session at most; OBS and ffmpeg use four or five.
 pub const CHUNK_STREAMS_MAX: usize = 16;
@@ -34,17 +34,23 @@ pub struct Message {
 pub struct Reader {
     streams: HashMap<u32, Stream>,
     chunk_bytes: usize,
+    message_bytes_max: usize,
     unfinished_bytes: usize,
     open: Option<Open>,
 }
 
-impl Default for Reader {
-    fn default() -> Self {
-        Self { streams: HashMap::new(), chunk_bytes: CHUNK_BYTES_INITIAL, unfinished_bytes: 0, open: None }
-    }
-}
-
 impl Reader {
+    /// A reader at the start of a chunk stream, of messages of this many bytes at most.
+    pub fn new(message_bytes_max: usize) -> Self {
+        Self {
+            streams: HashMap::new(),
+            chunk_bytes: CHUNK_BYTES_INITIAL,
+            message_bytes_max,
+            unfinished_bytes: 0,
+            open: None,
+        }
+    }
+
     /// Takes what it can off the front of `buffer`; `None` if that gives no whole message yet.
     ///
     /// # Errors
@@ -58,7 +64,7 @@ impl Reader {
             let stream = self.streams.get_mut(&open.stream).ok_or(NO_HEADER)?;
             let count = open.missing.min(buffer.len());
             self.unfinished_bytes += count;
-            if self.unfinished_bytes > UNFINISHED_BYTES_MAX {
+            if self.unfinished_bytes > self.message_bytes_max + BESIDE_BYTES_MAX {
                 return Err(RtmpError::TooLarge(self.unfinished_bytes));
             }
             stream.body.extend_from_slice(&buffer[..count]);
@@ -89,6 +95,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Messages may have this many bytes from now on.
+    pub fn set_message_bytes_max(&mut self, bytes: usize) {
+        self.message_bytes_max = bytes;
+    }
+
     /// The peer gives up the unfinished message of this chunk stream (5.4.2).
     pub fn abort(&mut self, stream: u32) {
         if let Some(stream) = self.streams.get_mut(&stream) {
@@ -116,7 +127,7 @@ impl Reader {
         if stream.message_header(format, &mut head).is_none() {
             return Ok(None);
         }
-        if stream.length > MESSAGE_BYTES_MAX {
+        if stream.length > self.message_bytes_max {
             return Err(RtmpError::TooLarge(stream.length));
         }
         let used = buffer.len() - head.len();
@@ -212,7 +223,8 @@ mod tests {
 
     /// Feeds `bytes` in pieces of `step` and gives kind, time and length of each message.
     fn read(bytes: &[u8], step: usize) -> Result<Vec<(u8, u32, usize)>, RtmpError> {
-        let (mut reader, mut buffer, mut messages) = (Reader::default(), BytesMut::new(), vec![]);
+        let (mut reader, mut buffer, mut messages) =
+            (Reader::new(MESSAGE_BYTES_MAX), BytesMut::new(), vec![]);
         for piece in bytes.chunks(step) {
             buffer.extend_from_slice(piece);
             while let Some(message) = reader.read(&mut buffer)? {
@@ -254,7 +266,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_end_alike(bytes in prop::collection::vec(any::<u8>(), 0..600), step in 1usize..50) {
+        fn any_bytes_in_any_pieces_end_alike(
+            bytes in prop::collection::vec(any::<u8>(), 0..600),
+            step in 1usize..50,
+        ) {
             prop_assert_eq!(read(&bytes, step).ok(), read(&bytes, 600).ok());
         }
     }

@@ -18,8 +18,8 @@ use crate::{
     media,
 };
 
-/// Connections at a time at most, known or not: each may hold 4 MiB of an unfinished message and 4 MiB of
-/// queue, so 512 MiB in all, and one origin serves a handful of hosts.
+/// Connections at a time at most, known or not. A known host may hold 4 MiB of an unfinished message and
+/// 4 MiB of queue, so 512 MiB in all; an unknown one 72 KiB. One origin serves a handful of hosts.
 pub const SESSIONS_MAX: usize = 64;
 
 /// The RTMP ingest of one origin.

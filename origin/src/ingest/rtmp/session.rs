@@ -102,7 +102,8 @@ impl Session {
         Self {
             state: State::Greeting(HandshakeServer::default()),
             unread: BytesMut::new(),
-            chunks: chunk::Reader::default(),
+            // Who has not shown a key has nothing larger to say.
+            chunks: chunk::Reader::new(COMMAND_BYTES_MAX),
             writer: ChunkWriter::default(),
             reply: Vec::new(),
             outputs: VecDeque::new(),
@@ -288,6 +289,7 @@ impl Session {
             .map_err(unwritable)?;
         self.status(CommandResultLevel::Status, OnStatusCode::NET_STREAM_PUBLISH_START, "Publishing.")?;
         self.state = State::Publishing;
+        self.chunks.set_message_bytes_max(chunk::MESSAGE_BYTES_MAX);
         self.deadline = now + IDLE_MAX;
         self.advance(now)
     }
