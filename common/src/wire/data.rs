@@ -251,7 +251,7 @@ pub struct FetchHead {
     pub payload_len: u64,
 }
 
-/// What an entry of a FETCH's answer may refer back to. The same on both sides.
+/// What an entry of a FETCH's answer may refer back to: one for each direction of each stream.
 #[derive(Debug, Clone, Default)]
 pub struct FetchContext {
     order: GroupOrder,
@@ -292,13 +292,25 @@ impl FetchContext {
 
     fn read(&self, from: &mut Cursor<'_>, max: u64) -> Result<Option<FetchEntry>, DecodeError> {
         let Some(flags) = from.varint() else { return Ok(None) };
-        let range = matches!(flags, END_OF_NON_EXISTENT_RANGE | END_OF_UNKNOWN_RANGE);
-        if flags >= 0x80 && !range {
-            return Err(DecodeError::Invalid { what: "serialization flags", value: flags });
+        // The end of a range is a place, not a delta: a delta could not name the group of the object
+        // before. Nothing else follows it, also no payload length (moq-wg/moq-transport#1861).
+        match flags {
+            END_OF_NON_EXISTENT_RANGE => Ok(from.location().map(FetchEntry::NonExistent)),
+            END_OF_UNKNOWN_RANGE => Ok(from.location().map(FetchEntry::Unknown)),
+            0..0x80 => Ok(self.read_object(flags, from, max)?.map(FetchEntry::Object)),
+            value => Err(DecodeError::Invalid { what: "serialization flags", value }),
         }
+    }
+
+    fn read_object(
+        &self,
+        flags: u64,
+        from: &mut Cursor<'_>,
+        max: u64,
+    ) -> Result<Option<FetchHead>, DecodeError> {
         let group_delta = if flags & FETCH_GROUP_DELTA != 0 { some(from.varint())? } else { Ok(None) };
         let Ok(group_delta) = group_delta else { return Ok(None) };
-        let subgroup = if range || flags & FETCH_DATAGRAM != 0 {
+        let subgroup = if flags & FETCH_DATAGRAM != 0 {
             None
         } else {
             match (flags & FETCH_SUBGROUP_MODE, self.subgroup) {
@@ -317,11 +329,6 @@ impl FetchContext {
         let object_delta = if flags & FETCH_OBJECT_DELTA != 0 { some(from.varint())? } else { Ok(None) };
         let Ok(object_delta) = object_delta else { return Ok(None) };
         let location = self.locate(group_delta, object_delta, flags)?;
-        match flags {
-            END_OF_NON_EXISTENT_RANGE => return Ok(Some(FetchEntry::NonExistent(location))),
-            END_OF_UNKNOWN_RANGE => return Ok(Some(FetchEntry::Unknown(location))),
-            _ => {}
-        }
         let priority = if flags & FETCH_PRIORITY != 0 {
             match from.u8() {
                 Some(priority) => priority,
@@ -335,7 +342,7 @@ impl FetchContext {
         let Some(payload_len) = from.varint() else { return Ok(None) };
         check_payload(payload_len, max)?;
         let properties = Properties::decode_object(Bytes::copy_from_slice(properties))?;
-        Ok(Some(FetchEntry::Object(FetchHead { location, subgroup, priority, properties, payload_len })))
+        Ok(Some(FetchHead { location, subgroup, priority, properties, payload_len }))
     }
 
     fn locate(&self, group: Option<u64>, object: Option<u64>, flags: u64) -> Result<Location, DecodeError> {
@@ -367,8 +374,23 @@ impl FetchContext {
         })
     }
 
-    /// Appends the head of an object. Locations follow the order of the answer.
-    pub fn encode(&mut self, head: &FetchHead, out: &mut BytesMut) {
+    /// Appends the end of a range, or the head of an object. Locations follow the order of the answer.
+    pub fn encode(&mut self, entry: &FetchEntry, out: &mut BytesMut) {
+        match entry {
+            FetchEntry::Object(head) => self.encode_object(head, out),
+            FetchEntry::NonExistent(end) => self.encode_end(END_OF_NON_EXISTENT_RANGE, *end, out),
+            FetchEntry::Unknown(end) => self.encode_end(END_OF_UNKNOWN_RANGE, *end, out),
+        }
+    }
+
+    fn encode_end(&mut self, flags: u64, end: Location, out: &mut BytesMut) {
+        for number in [flags, end.group, end.object] {
+            varint::encode(number, out);
+        }
+        self.location = Some(end);
+    }
+
+    fn encode_object(&mut self, head: &FetchHead, out: &mut BytesMut) {
         let mut flags = 0;
         let last = self.location;
         let group_delta = match last {
@@ -412,7 +434,8 @@ impl FetchContext {
         }
         varint::encode(head.payload_len, out);
         self.location = Some(head.location);
-        self.subgroup = head.subgroup.or(self.subgroup);
+        // Whether an object may refer past a datagram to the subgroup before it is left open, so we do not.
+        self.subgroup = head.subgroup;
         self.priority = Some(head.priority);
     }
 }
@@ -468,6 +491,10 @@ impl<'a> Cursor<'a> {
         let (value, len) = varint::decode(&self.bytes[self.at..])?;
         self.at += len;
         Some(value)
+    }
+
+    fn location(&mut self) -> Option<Location> {
+        Some(Location::new(self.varint()?, self.varint()?))
     }
 
     fn u8(&mut self) -> Option<u8> {
