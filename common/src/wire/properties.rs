@@ -140,18 +140,33 @@ impl Properties {
         self.iter().map(|(kind, _)| kind).find(|kind| MANDATORY.contains(kind))
     }
 
-    /// Checks what the draft says of track properties that it defines itself.
+    /// Checks what the draft says of track properties that it defines itself, wherever they are.
     ///
     /// # Errors
     /// [`DecodeError::Invalid`] for a value out of its range.
     pub fn check_track(&self) -> Result<(), DecodeError> {
-        let check = |what, kind, allowed: std::ops::RangeInclusive<u64>| match self.number(kind) {
-            Some(value) if !allowed.contains(&value) => Err(DecodeError::Invalid { what, value }),
-            _ => Ok(()),
-        };
-        check("default publisher priority", DEFAULT_PUBLISHER_PRIORITY, 0..=255)?;
-        check("default group order", DEFAULT_GROUP_ORDER, 1..=2)?;
-        check("dynamic groups", DYNAMIC_GROUPS, 0..=1)
+        for (kind, value) in self.iter() {
+            check_track_value(kind, &value)?;
+            if let (IMMUTABLE, Value::Bytes(inner)) = (kind, value) {
+                // What cannot be read inside is nobody's business but the publisher's.
+                let inner = Self::decode(inner).unwrap_or_default();
+                inner.iter().try_for_each(|(kind, value)| check_track_value(kind, &value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_track_value(kind: u64, value: &Value) -> Result<(), DecodeError> {
+    let (what, allowed) = match kind {
+        DEFAULT_PUBLISHER_PRIORITY => ("default publisher priority", 0..=255),
+        DEFAULT_GROUP_ORDER => ("default group order", 1..=2),
+        DYNAMIC_GROUPS => ("dynamic groups", 0..=1),
+        _ => return Ok(()),
+    };
+    match *value {
+        Value::Number(value) if !allowed.contains(&value) => Err(DecodeError::Invalid { what, value }),
+        _ => Ok(()),
     }
 }
 
