@@ -364,10 +364,11 @@ impl Message {
             }
             NAMESPACE => Self::Namespace(from.namespace()?),
             NAMESPACE_DONE => Self::NamespaceDone(from.namespace()?),
-            PUBLISH_BLOCKED => Self::PublishBlocked(PublishBlocked {
-                suffix: from.namespace()?,
-                name: from.prefixed(crate::model::FULL_NAME_BYTES_MAX, "track name")?,
-            }),
+            PUBLISH_BLOCKED => {
+                let suffix = from.namespace()?;
+                let name = from.name_in(&suffix)?;
+                Self::PublishBlocked(PublishBlocked { suffix, name })
+            }
             other => return Err(DecodeError::UnknownMessage(other)),
         };
         from.end()?;
@@ -562,11 +563,12 @@ impl RequestError {
         let retry_interval = from.varint("retry interval")?;
         let reason = from.text(REASON_BYTES_MAX, "reason")?;
         let redirect = match code {
-            RequestCode::REDIRECT => Some(Redirect {
-                uri: from.text(URI_BYTES_MAX, "connect URI")?,
-                namespace: from.namespace()?,
-                name: from.prefixed(crate::model::FULL_NAME_BYTES_MAX, "track name")?,
-            }),
+            RequestCode::REDIRECT => {
+                let uri = from.text(URI_BYTES_MAX, "connect URI")?;
+                let namespace = from.namespace()?;
+                let name = from.name_in(&namespace)?;
+                Some(Redirect { uri, namespace, name })
+            }
             _ => None,
         };
         Ok(Self { code, retry_interval, reason, redirect })

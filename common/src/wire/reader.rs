@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::{DecodeError, varint};
-use crate::model::{FullTrackName, Location, Namespace};
+use crate::model::{FullTrackName, Location, NameError, Namespace};
 
 /// A complete message being read: what is missing is an error, not a reason to wait.
 pub(super) struct Reader(Bytes);
@@ -75,8 +75,17 @@ impl Reader {
 
     pub(super) fn track_name(&mut self) -> Result<FullTrackName, DecodeError> {
         let namespace = self.namespace()?;
-        let name = self.prefixed(crate::model::FULL_NAME_BYTES_MAX, "track name")?;
+        let name = self.name_in(&namespace)?;
         Ok(FullTrackName::new(namespace, name)?)
+    }
+
+    /// The name of a track in a namespace, or in a part of one: both together have one limit.
+    pub(super) fn name_in(&mut self, namespace: &Namespace) -> Result<Bytes, DecodeError> {
+        let name = self.prefixed(crate::model::FULL_NAME_BYTES_MAX, "track name")?;
+        match namespace.byte_len() + name.len() {
+            bytes if bytes > crate::model::FULL_NAME_BYTES_MAX => Err(NameError::TooLong(bytes).into()),
+            _ => Ok(name),
+        }
     }
 
     pub(super) fn end(self) -> Result<(), DecodeError> {
