@@ -131,7 +131,7 @@ pub struct RequestError {
     pub retry_interval: u64,
     /// Why, for people.
     pub reason: String,
-    /// Where else, with [`RequestCode::REDIRECT`] and only then.
+    /// Where else, with [`RequestCode::REDIRECT`] and only then; there, `None` is the same place.
     pub redirect: Option<Redirect>,
 }
 
@@ -578,11 +578,20 @@ impl RequestError {
         varint::encode(self.code.0, out);
         varint::encode(self.retry_interval, out);
         write_reason(&self.reason, out);
-        if let (RequestCode::REDIRECT, Some(redirect)) = (self.code, &self.redirect) {
-            write_prefixed(redirect.uri.as_bytes(), out);
-            write_namespace(&redirect.namespace, out);
-            write_prefixed(&redirect.name, out);
+        match (self.code, &self.redirect) {
+            (RequestCode::REDIRECT, Some(redirect)) => redirect.write(out),
+            // To the same place: without it, the message would end too early.
+            (RequestCode::REDIRECT, None) => Redirect::default().write(out),
+            _ => {}
         }
+    }
+}
+
+impl Redirect {
+    fn write(&self, out: &mut BytesMut) {
+        write_prefixed(self.uri.as_bytes(), out);
+        write_namespace(&self.namespace, out);
+        write_prefixed(&self.name, out);
     }
 }
 
