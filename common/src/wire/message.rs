@@ -42,6 +42,9 @@ const GOAWAY: u64 = 0x10;
 const FETCH: u64 = 0x16;
 const FETCH_OK: u64 = 0x18;
 const PUBLISH: u64 = 0x1d;
+/// What the list of messages (10) calls the answer to PUBLISH, whose own section (10.5) makes it a
+/// REQUEST_OK: we send the latter and read both.
+const PUBLISH_OK: u64 = 0x1e;
 const SUBSCRIBE_NAMESPACE: u64 = 0x50;
 const SUBSCRIBE_TRACKS: u64 = 0x51;
 
@@ -310,7 +313,7 @@ impl Message {
         let message = match kind {
             SETUP => Self::Setup(Setup::read(&mut from)?),
             GOAWAY => Self::GoAway(GoAway::read(&mut from)?),
-            REQUEST_OK => {
+            REQUEST_OK | PUBLISH_OK => {
                 let parameters = Parameters::read(&mut from, Place::REQUEST_OK, kind)?;
                 Self::RequestOk(RequestOk { parameters, properties: track_properties(&mut from)? })
             }
