@@ -339,7 +339,7 @@ impl Message {
             PUBLISH_DONE => Self::PublishDone(PublishDone {
                 code: DoneCode(from.varint("status code")?),
                 stream_count: from.varint("stream count")?,
-                reason: from.text(REASON_BYTES_MAX, "reason")?,
+                reason: read_reason(&mut from)?,
             }),
             FETCH => Self::Fetch(Fetch {
                 request_id: from.varint("request id")?,
@@ -494,10 +494,10 @@ impl Setup {
     }
 
     fn read_bytes(&mut self, kind: u64, value: Bytes) -> Result<(), DecodeError> {
-        let (slot, what) = match kind {
-            PATH => (&mut self.path, "path"),
-            AUTHORITY => (&mut self.authority, "authority"),
-            IMPLEMENTATION => (&mut self.implementation, "implementation"),
+        let (slot, text) = match kind {
+            PATH => (&mut self.path, address(value, DecodeError::MalformedPath)?),
+            AUTHORITY => (&mut self.authority, address(value, DecodeError::MalformedAuthority)?),
+            IMPLEMENTATION => (&mut self.implementation, String::from_utf8_lossy(&value).into_owned()),
             SETUP_TOKEN => {
                 if self.tokens.len() >= super::parameter::TOKENS_MAX {
                     return Err(DecodeError::Duplicate(kind));
@@ -506,12 +506,6 @@ impl Setup {
                 return Ok(());
             }
             _ => return Ok(()),
-        };
-        let text = match String::from_utf8(value.into()) {
-            Ok(text) => text,
-            // A name that is not text is only a pity; a path or an authority is an address.
-            Err(_) if kind == IMPLEMENTATION => return Ok(()),
-            Err(_) => return Err(DecodeError::NotUtf8(what)),
         };
         match slot.replace(text) {
             Some(_) => Err(DecodeError::Duplicate(kind)),
@@ -564,7 +558,7 @@ impl RequestError {
     fn read(from: &mut Reader) -> Result<Self, DecodeError> {
         let code = RequestCode(from.varint("error code")?);
         let retry_interval = from.varint("retry interval")?;
-        let reason = from.text(REASON_BYTES_MAX, "reason")?;
+        let reason = read_reason(from)?;
         let redirect = match code {
             RequestCode::REDIRECT => {
                 let uri = from.text(URI_BYTES_MAX, "connect URI")?;
@@ -731,11 +725,21 @@ fn write_prefixed(bytes: &[u8], out: &mut BytesMut) {
     out.put_slice(bytes);
 }
 
+/// A path or an authority is an address, so it has to be text.
+fn address(bytes: Bytes, malformed: DecodeError) -> Result<String, DecodeError> {
+    String::from_utf8(bytes.into()).map_err(|_| malformed)
+}
+
+/// A reason is for people: no session ends because somebody cut one inside a letter.
+fn read_reason(from: &mut Reader) -> Result<String, DecodeError> {
+    let bytes = from.prefixed(REASON_BYTES_MAX, "reason")?;
+    let mut reason = String::from_utf8_lossy(&bytes).into_owned();
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    Ok(reason)
+}
+
 /// A reason of our own may quote others: it is cut to what the draft allows.
 fn write_reason(reason: &str, out: &mut BytesMut) {
-    let mut end = reason.len().min(REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = reason.floor_char_boundary(REASON_BYTES_MAX);
     write_prefixed(&reason.as_bytes()[..end], out);
 }

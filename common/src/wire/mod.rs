@@ -86,9 +86,15 @@ pub enum DecodeError {
     /// A known key has a value that is not of its form.
     #[error("the value of {0} is malformed")]
     KeyValue(&'static str),
-    /// A reason or URI that is not UTF-8.
+    /// A URI that is not UTF-8.
     #[error("{0} is not UTF-8")]
     NotUtf8(&'static str),
+    /// A PATH that is not UTF-8.
+    #[error("the path is not UTF-8")]
+    MalformedPath,
+    /// An AUTHORITY that is not UTF-8.
+    #[error("the authority is not UTF-8")]
+    MalformedAuthority,
     /// A name passes a limit.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -99,6 +105,8 @@ impl DecodeError {
     pub fn code(&self) -> SessionCode {
         match self {
             Self::KeyValue(_) => SessionCode::KEY_VALUE_FORMATTING_ERROR,
+            Self::MalformedPath => SessionCode::MALFORMED_PATH,
+            Self::MalformedAuthority => SessionCode::MALFORMED_AUTHORITY,
             _ => SessionCode::PROTOCOL_VIOLATION,
         }
     }
