@@ -95,13 +95,18 @@ pub enum DecodeError {
     /// An AUTHORITY that is not UTF-8.
     #[error("the authority is not UTF-8")]
     MalformedAuthority,
+    /// An object has a property that only tracks may have: the track is malformed, which ends the
+    /// subscription (draft-18, 2.4.2 and 2.5.1).
+    #[error("object property {0:#x} is for tracks only")]
+    MalformedTrack(u64),
     /// A name passes a limit.
     #[error(transparent)]
     Name(#[from] NameError),
 }
 
 impl DecodeError {
-    /// The code with which the session must be closed.
+    /// The code with which the session must be closed. Only [`DecodeError::MalformedTrack`] need not go
+    /// that far.
     pub fn code(&self) -> SessionCode {
         match self {
             Self::KeyValue(_) => SessionCode::KEY_VALUE_FORMATTING_ERROR,

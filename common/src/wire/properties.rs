@@ -49,11 +49,11 @@ impl Properties {
     /// Checks an object's properties: also that none is one that only tracks may have.
     ///
     /// # Errors
-    /// As [`Properties::decode`], and [`DecodeError::Invalid`] for a mandatory track property.
+    /// As [`Properties::decode`], and [`DecodeError::MalformedTrack`] for a mandatory track property.
     pub fn decode_object(bytes: Bytes) -> Result<Self, DecodeError> {
         let properties = Self::decode(bytes)?;
         match properties.mandatory() {
-            Some(value) => Err(DecodeError::Invalid { what: "object property", value }),
+            Some(kind) => Err(DecodeError::MalformedTrack(kind)),
             None => Ok(properties),
         }
     }
