@@ -6,7 +6,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::code::{DoneCode, RequestCode};
-use super::parameter::{Parameters, Place};
+use super::parameter::{Parameters, Place, check_tokens};
 use super::properties::{Properties, VALUE_BYTES_MAX};
 use super::reader::Reader;
 use super::token::Token;
@@ -499,11 +499,8 @@ impl Setup {
             AUTHORITY => (&mut self.authority, address(value, DecodeError::MalformedAuthority)?),
             IMPLEMENTATION => (&mut self.implementation, String::from_utf8_lossy(&value).into_owned()),
             SETUP_TOKEN => {
-                if self.tokens.len() >= super::parameter::TOKENS_MAX {
-                    return Err(DecodeError::Duplicate(kind));
-                }
                 self.tokens.push(Token::decode(value)?);
-                return Ok(());
+                return check_tokens(&self.tokens);
             }
             _ => return Ok(()),
         };

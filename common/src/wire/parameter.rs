@@ -156,11 +156,9 @@ impl Parameters {
         match kind {
             OBJECT_DELIVERY_TIMEOUT => self.object_delivery_timeout = Some(from.varint("timeout")?),
             AUTHORIZATION_TOKEN => {
-                if self.tokens.len() >= TOKENS_MAX {
-                    return Err(DecodeError::Duplicate(kind));
-                }
                 let bytes = from.prefixed(super::token::TOKEN_BYTES_MAX + 32, "authorization token")?;
                 self.tokens.push(Token::decode(bytes)?);
+                check_tokens(&self.tokens)?;
             }
             RENDEZVOUS_TIMEOUT => self.rendezvous_timeout = Some(from.varint("timeout")?),
             SUBGROUP_DELIVERY_TIMEOUT => self.subgroup_delivery_timeout = Some(from.varint("timeout")?),
@@ -221,6 +219,14 @@ impl Parameters {
         }
         varint::encode(list.count, out);
         out.put_slice(&list.bytes);
+    }
+}
+
+/// Whether there are not too many.
+pub(super) fn check_tokens(tokens: &[Token]) -> Result<(), DecodeError> {
+    match tokens.len() {
+        0..=TOKENS_MAX => Ok(()),
+        len => Err(DecodeError::Invalid { what: "number of authorization tokens", value: len as u64 }),
     }
 }
 
