@@ -18,6 +18,9 @@ pub const VALUE_BYTES_MAX: usize = u16::MAX as usize;
 /// Property types that an endpoint must understand to carry the track (draft-18, 2.5.1).
 pub const MANDATORY: std::ops::RangeInclusive<u64> = 0x4000..=0x7fff;
 
+/// A step and a number, or a step and a length.
+const PAIR_HEAD_BYTES_MAX: usize = 2 * varint::LEN_MAX;
+
 const IMMUTABLE: u64 = 0x0b;
 const DEFAULT_PUBLISHER_PRIORITY: u64 = 0x0e;
 const DEFAULT_GROUP_ORDER: u64 = 0x22;
@@ -68,16 +71,31 @@ impl Properties {
         let mut out = BytesMut::new();
         let mut last = 0;
         for (kind, value) in pairs {
-            varint::encode(kind - last, &mut out);
+            write_pair(kind - last, kind, &value, &mut out)?;
             last = kind;
-            match value {
-                Value::Number(number) if kind % 2 == 0 => varint::encode(number, &mut out),
-                Value::Bytes(bytes) if kind % 2 == 1 && bytes.len() <= VALUE_BYTES_MAX => {
-                    varint::encode(bytes.len() as u64, &mut out);
-                    out.put_slice(&bytes);
-                }
-                _ => return Err(DecodeError::KeyValue("property")),
-            }
+        }
+        Ok(Self(out.freeze()))
+    }
+
+    /// These properties and one more, after those of its type. The others stay the bytes that they are,
+    /// but for the step to the next greater type.
+    ///
+    /// # Errors
+    /// As [`Properties::new`].
+    pub fn with(&self, kind: u64, value: &Value) -> Result<Self, DecodeError> {
+        let mut pairs = Pairs { bytes: &self.0, source: &self.0, last: 0 };
+        let (mut last, mut rest) = (0, pairs.bytes);
+        while let Some((found, _)) = pairs.next().transpose()?
+            && found <= kind
+        {
+            (last, rest) = (found, pairs.bytes);
+        }
+        let mut out = BytesMut::with_capacity(self.0.len() + PAIR_HEAD_BYTES_MAX);
+        out.put_slice(&self.0[..self.0.len() - rest.len()]);
+        write_pair(kind - last, kind, value, &mut out)?;
+        if let Some((step, len)) = varint::decode(rest) {
+            varint::encode(last + step - kind, &mut out);
+            out.put_slice(&rest[len..]);
         }
         Ok(Self(out.freeze()))
     }
@@ -155,6 +173,19 @@ impl Properties {
         }
         Ok(())
     }
+}
+
+fn write_pair(step: u64, kind: u64, value: &Value, out: &mut BytesMut) -> Result<(), DecodeError> {
+    varint::encode(step, out);
+    match value {
+        Value::Number(number) if kind.is_multiple_of(2) => varint::encode(*number, out),
+        Value::Bytes(bytes) if !kind.is_multiple_of(2) && bytes.len() <= VALUE_BYTES_MAX => {
+            varint::encode(bytes.len() as u64, out);
+            out.put_slice(bytes);
+        }
+        _ => return Err(DecodeError::KeyValue("property")),
+    }
+    Ok(())
 }
 
 fn check_track_value(kind: u64, value: &Value) -> Result<(), DecodeError> {
@@ -235,6 +266,19 @@ mod tests {
         assert_eq!(decoded.find(0x39), Some(Value::Bytes(Bytes::from_static(b"hash"))));
         assert_eq!(decoded.number(0x3c), Some(2));
         assert_eq!(decoded.default_priority(), 128);
+    }
+
+    #[test]
+    fn one_more_leaves_the_others_as_they_are() {
+        // Types 0x02, 0x39 and 0x40, with an integer longer than it need be.
+        let came = Properties::decode(Bytes::from_static(&[2, 0x80, 7, 0x37, 1, b'x', 7, 9])).unwrap();
+        let more = came.with(0x38, &Value::Number(5)).unwrap();
+        assert_eq!(&more.bytes()[..], [2, 0x80, 7, 0x36, 5, 1, 1, b'x', 7, 9]);
+        let last = came.with(0x41, &Value::Bytes("y".into())).unwrap();
+        assert_eq!(&last.bytes()[..], [2, 0x80, 7, 0x37, 1, b'x', 7, 9, 1, 1, b'y']);
+        let first = Properties::default().with(0x38, &Value::Number(5)).unwrap();
+        assert_eq!(&first.bytes()[..], [0x38, 5]);
+        assert!(came.with(0x38, &Value::Bytes(Bytes::new())).is_err());
     }
 
     #[test]

@@ -76,6 +76,17 @@ proptest! {
     }
 
     #[test]
+    fn one_more_property_is_the_only_difference(properties in object_properties(), kind in number(), value in number()) {
+        let kind = kind & !1;
+        let pair = (kind, Value::Number(value));
+        let more = properties.with(kind, &pair.1).unwrap();
+        let mut expected: Vec<_> = properties.iter().chain([pair]).collect();
+        expected.sort_by_key(|(kind, _)| *kind);
+        prop_assert_eq!(more.iter().collect::<Vec<_>>(), expected);
+        prop_assert!(Properties::decode(more.bytes().clone()).is_ok());
+    }
+
+    #[test]
     fn a_datagram_that_is_cut_is_not_the_same(datagram in object_datagram()) {
         let bytes = datagram.encode();
         for len in 0..bytes.len() {
