@@ -24,6 +24,9 @@ pub const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of a URI at most (draft-18, 10.4).
 pub const URI_BYTES_MAX: usize = 8192;
 
+/// Bytes of an implementation's name and version that are kept; it is only for logs.
+pub const IMPLEMENTATION_BYTES_MAX: usize = 256;
+
 /// The type of SETUP, which is also the type of the control stream that it begins.
 pub const SETUP: u64 = 0x2f00;
 
@@ -101,7 +104,7 @@ pub struct Setup {
     pub tokens: Vec<Token>,
     /// MAX_AUTH_TOKEN_CACHE_SIZE in bytes; absent is 0.
     pub token_cache_bytes_max: Option<u64>,
-    /// MOQT_IMPLEMENTATION.
+    /// MOQT_IMPLEMENTATION, at most [`IMPLEMENTATION_BYTES_MAX`] of it.
     pub implementation: Option<String>,
 }
 
@@ -497,7 +500,7 @@ impl Setup {
         let (slot, text) = match kind {
             PATH => (&mut self.path, address(value, DecodeError::MalformedPath)?),
             AUTHORITY => (&mut self.authority, address(value, DecodeError::MalformedAuthority)?),
-            IMPLEMENTATION => (&mut self.implementation, String::from_utf8_lossy(&value).into_owned()),
+            IMPLEMENTATION => (&mut self.implementation, for_people(&value, IMPLEMENTATION_BYTES_MAX)),
             SETUP_TOKEN => {
                 self.tokens.push(Token::decode(value)?);
                 return check_tokens(&self.tokens);
@@ -729,10 +732,14 @@ fn address(bytes: Bytes, malformed: DecodeError) -> Result<String, DecodeError> 
 
 /// A reason is for people: no session ends because somebody cut one inside a letter.
 fn read_reason(from: &mut Reader) -> Result<String, DecodeError> {
-    let bytes = from.prefixed(REASON_BYTES_MAX, "reason")?;
-    let mut reason = String::from_utf8_lossy(&bytes).into_owned();
-    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-    Ok(reason)
+    Ok(for_people(&from.prefixed(REASON_BYTES_MAX, "reason")?, REASON_BYTES_MAX))
+}
+
+/// What can be read of these bytes, up to a limit.
+fn for_people(bytes: &[u8], max: usize) -> String {
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    text.truncate(text.floor_char_boundary(max));
+    text
 }
 
 /// A reason of our own may quote others: it is cut to what the draft allows.

@@ -221,6 +221,17 @@ fn setup_says_which_address_is_malformed() {
 }
 
 #[test]
+fn an_endless_implementation_is_cut_and_can_be_written() {
+    let mut options = vec![7];
+    varint::encode(60_000, &mut options);
+    options.resize(options.len() + 60_000, 0xff);
+    let setup = Message::decode(V, SETUP, options.into()).unwrap();
+    let (kind, payload) = payload(&setup);
+    assert!(payload.len() < IMPLEMENTATION_BYTES_MAX + 10);
+    assert_eq!(Message::decode(V, kind, payload), Ok(setup));
+}
+
+#[test]
 fn messages_of_other_drafts_are_unknown() {
     for kind in [0x00, 0x01, 0x09, 0x11, 0x20, 0x21, 0x40, 0x41, 0x9d, u64::MAX] {
         let error = Message::decode(V, kind, Bytes::new()).unwrap_err();
