@@ -1,5 +1,7 @@
 //! The shell: sockets, clocks, files, logs and metrics around the sans-IO core.
 
+pub mod endpoint;
+pub mod tls;
 pub mod tracks;
 
 use std::time::Instant;
