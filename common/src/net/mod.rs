@@ -1,7 +1,9 @@
 //! The shell: sockets, clocks, files, logs and metrics around the sans-IO core.
 
+pub mod door;
 pub mod endpoint;
 pub mod tls;
+pub mod token;
 pub mod tracks;
 
 use std::time::Instant;
