@@ -2,6 +2,7 @@
 
 pub mod door;
 pub mod endpoint;
+pub mod ops;
 pub mod tls;
 pub mod token;
 pub mod tracks;
