@@ -306,6 +306,20 @@ impl Message {
         }
     }
 
+    /// Whether it begins a request, and so a stream (3.3).
+    pub fn is_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Subscribe(_)
+                | Self::Publish(_)
+                | Self::Fetch(_)
+                | Self::TrackStatus(_)
+                | Self::PublishNamespace(_)
+                | Self::SubscribeNamespace(_)
+                | Self::SubscribeTracks(_)
+        )
+    }
+
     /// Reads the payload of a message of type `kind`.
     ///
     /// # Errors
