@@ -56,6 +56,18 @@ impl Pass {
         }
     }
 
+    /// The label under which it is counted.
+    pub fn role(&self) -> &'static str {
+        match self {
+            Self::Anybody => "anybody",
+            Self::Claims(claims) => match claims.role {
+                Role::Host => "host",
+                Role::Viewer => "viewer",
+                Role::Node => "node",
+            },
+        }
+    }
+
     /// Whether it may open many streams and send much: hosts and nodes.
     pub fn carries_objects(&self) -> bool {
         match self {

@@ -226,7 +226,7 @@ async fn shake_hands(incoming: quinn::Incoming) -> Result<Arrival, ArrivalError>
 }
 
 /// Gives a connection the room of one that publishes or carries a tree.
-fn trust_with_objects(connection: &quinn::Connection) {
+pub(super) fn trust_with_objects(connection: &quinn::Connection) {
     let (bi, uni) = STREAMS_TRUSTED;
     connection.set_max_concurrent_bi_streams(bi.into());
     connection.set_max_concurrent_uni_streams(uni.into());

@@ -2,15 +2,27 @@
 
 pub mod door;
 pub mod endpoint;
+pub mod framing;
+pub mod log;
+pub mod metrics;
+pub mod node;
 pub mod ops;
+pub mod subscriber;
 pub mod tls;
 pub mod token;
 pub mod tracks;
+pub mod upstream;
+
+mod datagram;
+mod feed;
+mod intake;
+mod peer;
+mod stream;
 
 use std::time::Instant;
 
 /// The clock: everything below `net` is told the time.
 #[allow(clippy::disallowed_methods, reason = "the one place in `common` that reads the clock")]
-fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }

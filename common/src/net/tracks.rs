@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use crate::model::{FullTrackName, Namespace};
 use crate::track::{self, Budget, End, Track};
+use crate::wire::properties::Properties;
 
 /// Tracks one node knows at most: 1,000 events of 16 tracks.
 pub const TRACKS_MAX: usize = 16_000;
@@ -96,6 +96,15 @@ impl Tracks {
     /// # Errors
     /// [`Refusal::NoSource`] where nobody could have it, [`Refusal::Full`] where a bound is reached.
     pub fn want(&self, name: &FullTrackName) -> Result<Interest, Refusal> {
+        self.want_from(name, None)
+    }
+
+    /// As [`Tracks::want`]; where the track is not there yet, it is asked for from the start of this group
+    /// on: by a child that has lost its parent, and comes to another one that begins.
+    ///
+    /// # Errors
+    /// As [`Tracks::want`].
+    pub fn want_from(&self, name: &FullTrackName, group: Option<u64>) -> Result<Interest, Refusal> {
         let mut table = self.table();
         if let Some(entry) = table.entries.get(name)
             && !entry.is_over()
@@ -105,7 +114,7 @@ impl Tracks {
         let Some(source) = table.source_of(name) else {
             return Err(Refusal::NoSource);
         };
-        let entry = table.insert(&self.0, name, State::Asked)?;
+        let entry = table.insert(&self.0, name, group)?;
         if source.try_send(entry.clone()).is_err() {
             table.entries.remove(name);
             return Err(Refusal::Full);
@@ -119,13 +128,12 @@ impl Tracks {
         self.table().entries.get(name).filter(|entry| !entry.is_over()).cloned()
     }
 
-    /// Publishes a track on this node: live at once, with these track properties (verbatim
-    /// Key-Value-Pairs). A track that is there and not over is joined: its log drops duplicates, so
+    /// Publishes a track on this node: live at once, with these track properties. A track that is there and not over is joined: its log drops duplicates, so
     /// two publishers of the same objects are one track.
     ///
     /// # Errors
     /// [`Refusal::Full`] where the table is.
-    pub fn publish(&self, name: &FullTrackName, properties: Bytes) -> Result<Arc<Entry>, Refusal> {
+    pub fn publish(&self, name: &FullTrackName, properties: Properties) -> Result<Arc<Entry>, Refusal> {
         let mut table = self.table();
         let entry = match table.entries.get(name) {
             Some(entry) if !entry.is_over() => {
@@ -133,7 +141,7 @@ impl Tracks {
                 table.orphans.retain(|(orphan, _)| !Arc::ptr_eq(orphan, &entry));
                 entry
             }
-            _ => table.insert(&self.0, name, State::Asked)?,
+            _ => table.insert(&self.0, name, None)?,
         };
         drop(table);
         entry.go_live(properties);
@@ -303,7 +311,12 @@ impl Shared {
 }
 
 impl Table {
-    fn insert(&mut self, shared: &Shared, name: &FullTrackName, state: State) -> Result<Arc<Entry>, Refusal> {
+    fn insert(
+        &mut self,
+        shared: &Shared,
+        name: &FullTrackName,
+        from: Option<u64>,
+    ) -> Result<Arc<Entry>, Refusal> {
         if self.entries.len() >= TRACKS_MAX {
             return Err(Refusal::Full);
         }
@@ -314,7 +327,8 @@ impl Table {
             alias: self.ids,
             track,
             writer: Mutex::new(Some(writer)),
-            state: watch::Sender::new(state),
+            from,
+            state: watch::Sender::new(State::Asked),
             interest: AtomicU64::new(0),
             idle_since: Mutex::new(None),
         });
@@ -346,6 +360,7 @@ pub struct Entry {
     alias: u64,
     track: Track,
     writer: Mutex<Option<track::Writer>>,
+    from: Option<u64>,
     state: watch::Sender<State>,
     interest: AtomicU64,
     idle_since: Mutex<Option<Instant>>,
@@ -354,7 +369,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Asked,
-    Live(Bytes),
+    Live(Properties),
     Refused(Refusal),
 }
 
@@ -375,8 +390,13 @@ impl Entry {
         &self.track
     }
 
+    /// The group from whose start on it is to be asked for; `None` for the newest.
+    pub fn from(&self) -> Option<u64> {
+        self.from
+    }
+
     /// The track's properties as its publisher gave them, once it is live.
-    pub fn properties(&self) -> Option<Bytes> {
+    pub fn properties(&self) -> Option<Properties> {
         match &*self.state.borrow() {
             State::Live(properties) => Some(properties.clone()),
             State::Asked | State::Refused(_) => None,
@@ -389,7 +409,7 @@ impl Entry {
     }
 
     /// The source has accepted: whoever waits can start. Later calls replace the properties.
-    pub fn go_live(&self, properties: Bytes) {
+    pub fn go_live(&self, properties: Properties) {
         self.state.send_replace(State::Live(properties));
     }
 
@@ -503,6 +523,8 @@ pub enum Refusal {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::track::Limits;
 
@@ -553,9 +575,9 @@ mod tests {
         let (asks, mut asked) = mpsc::channel(4);
         let _parent = tracks.route_to(asks).unwrap();
         let good = tracks.want(&name("good")).unwrap();
-        asked.recv().await.unwrap().go_live(Bytes::from_static(&[0x0e, 5]));
+        asked.recv().await.unwrap().go_live(Properties::decode(Bytes::from_static(&[0x0e, 5])).unwrap());
         assert_eq!(good.ready().await, Ok(()));
-        assert_eq!(good.entry().properties().as_deref(), Some(&[0x0e, 5][..]));
+        assert_eq!(good.entry().properties().unwrap().bytes()[..], [0x0e, 5]);
 
         let bad = tracks.want(&name("bad")).unwrap();
         let refusal = Refusal::Upstream { code: 0x10, reason: "not here".into() };
@@ -567,12 +589,12 @@ mod tests {
     #[test]
     fn a_host_that_comes_back_finds_its_readers() {
         let tracks = tracks();
-        let entry = tracks.publish(&name("hall"), Bytes::new()).unwrap();
+        let entry = tracks.publish(&name("hall"), Properties::default()).unwrap();
         let reader = tracks.want(&name("hall")).unwrap();
         let start = later();
         tracks.orphan([entry.clone()], start);
         tracks.sweep(start + ORPHAN_GRACE - Duration::from_secs(1));
-        let back = tracks.publish(&name("hall"), Bytes::new()).unwrap();
+        let back = tracks.publish(&name("hall"), Properties::default()).unwrap();
         assert!(Arc::ptr_eq(&entry, &back));
         tracks.sweep(start + ORPHAN_GRACE);
         assert_eq!(reader.entry().track().ended(), None, "it is no orphan any more");

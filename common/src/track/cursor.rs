@@ -103,6 +103,12 @@ impl Cursor {
         lateness::late_at(self.shared.newer_since(group), self.latency_max)
     }
 
+    /// Reads to the end of this group from now on, or on without an end. What was passed over is not found
+    /// again.
+    pub fn set_end_group(&mut self, end_group: Option<u64>) {
+        self.end_group = end_group;
+    }
+
     /// The last group that this cursor reads, if there is one.
     pub fn end_group(&self) -> Option<u64> {
         self.end_group

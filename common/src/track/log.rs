@@ -191,6 +191,11 @@ impl SubgroupWriter {
         Ok(pushed)
     }
 
+    /// How the subgroup began, perhaps with an earlier writer.
+    pub fn header(&self) -> &Header {
+        &self.log.header
+    }
+
     /// The id of the last object in the log.
     pub fn last_id(&self) -> Option<u64> {
         self.log.last_id()
