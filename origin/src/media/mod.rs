@@ -4,7 +4,19 @@
 //! makes tracks of it reads nothing else. Times are ticks of the track's own timescale, so nothing
 //! is rounded that the source did not round.
 
+pub mod avc;
+pub mod catalog;
+pub mod cmaf;
+pub mod packager;
+
+mod audio;
+mod facts;
+mod timeline;
+mod video;
+
 use bytes::Bytes;
+
+pub use facts::Fact;
 
 /// What an ingest says, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
