@@ -19,6 +19,7 @@ pub use self::{
 
 pub mod fault;
 pub mod flv;
+pub mod fmp4;
 pub mod http;
 pub mod rtmp;
 pub mod stage;
