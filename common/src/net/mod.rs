@@ -1,5 +1,6 @@
 //! The shell: sockets, clocks, files, logs and metrics around the sans-IO core.
 
+pub mod config;
 pub mod door;
 pub mod endpoint;
 pub mod framing;
@@ -7,6 +8,7 @@ pub mod log;
 pub mod metrics;
 pub mod node;
 pub mod ops;
+pub mod shutdown;
 pub mod subscriber;
 pub mod tls;
 pub mod token;

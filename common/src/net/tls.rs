@@ -1,6 +1,9 @@
 //! Certificates: whom we are, and whom we believe. One crypto provider, aws-lc-rs.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +51,16 @@ impl Identity {
         Ok(Self { chain: certificates_in(certificates)?, key: file(key, PrivateKeyDer::from_pem_file(key))? })
     }
 
+    /// Writes it to two PEM files, the key so that only we can read it.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub fn save(&self, certificates: &Path, key: &Path) -> Result<(), TlsError> {
+        let chain: Vec<_> = self.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.to_vec())).collect();
+        write(certificates, pem::encode_many(&chain), PUBLIC)?;
+        write(key, pem::encode(&pem::Pem::new("PRIVATE KEY", self.key.secret_der())), SECRET)
+    }
+
     /// The SHA-256 of the leaf, by which browsers and nodes can be told to believe it.
     pub fn sha256(&self) -> [u8; 32] {
         self.chain.first().map(sha256).unwrap_or_default()
@@ -58,6 +71,16 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("certificates", &self.chain.len()).finish_non_exhaustive()
     }
+}
+
+/// Modes of files that anybody may read, and of those that nobody else may.
+const PUBLIC: u32 = 0o644;
+const SECRET: u32 = 0o600;
+
+fn write(path: &Path, text: String, mode: u32) -> Result<(), TlsError> {
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path);
+    let written = open.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|source| TlsError::Write { path: path.to_owned(), source })
 }
 
 /// Which servers a client believes.
@@ -166,6 +189,14 @@ impl ServerCertVerifier for Pinned {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A PEM file cannot be read.
     #[error("{}: {source}", path.display())]
     Pem {

@@ -42,6 +42,16 @@ pub struct Signer {
     key: EncodingKey,
 }
 
+/// A new pair of Ed25519 keys in PEM: the private one to sign tokens with, the public one for those who
+/// check them.
+///
+/// # Errors
+/// If there is no randomness to be had.
+pub fn generate_keys() -> Result<(String, String), TokenError> {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(|_| TokenError::Key)?;
+    Ok((pair.serialize_pem(), pair.public_key_pem()))
+}
+
 impl Signer {
     /// A signer with the private key in this PEM text (PKCS #8).
     ///
