@@ -3,7 +3,7 @@
 //! Names follow Prometheus's conventions: `stentor_`, base units, `_total` for counters. No label has a
 //! viewer, an address or a free text in it, so the number of series does not grow with the audience.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::track::WriteError;
 
@@ -158,45 +158,98 @@ impl Metrics {
     }
 }
 
-/// Puts metrics into a registry as they are made. For roles that count more than any node does.
-#[derive(Debug, Clone, Copy)]
-pub struct Declare<'a>(pub &'a Registry);
+/// What an origin counts of its hosts.
+#[derive(Debug, Clone)]
+pub struct IngestMetrics {
+    /// `stentor_ingest_sessions{protocol}`.
+    pub sessions: IntGaugeVec,
+    /// `stentor_ingest_bytes_total{protocol}`.
+    pub bytes: IntCounterVec,
+    /// `stentor_ingest_samples_total{kind}`.
+    pub samples: IntCounterVec,
+    /// `stentor_ingest_faults_total{protocol,fault}`.
+    pub faults: IntCounterVec,
+    /// `stentor_ingest_filler_bytes_total`.
+    pub filler_bytes: IntCounter,
+    /// `stentor_ingest_discontinuities_total{cause}`.
+    pub discontinuities: IntCounterVec,
+    /// `stentor_ingest_dropped_samples_total{reason}`.
+    pub dropped: IntCounterVec,
+    /// `stentor_ingest_gop_seconds{event}`.
+    pub gop_seconds: GaugeVec,
+    /// `stentor_ingest_reorder_frames{event}`.
+    pub reorder_frames: IntGaugeVec,
+}
 
-impl Declare<'_> {
-    /// A number that only grows.
+impl IngestMetrics {
+    /// Declares them all in a registry.
     ///
     /// # Errors
-    /// If the registry has a metric of this name.
-    pub fn counter(self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    /// If the registry has metrics of these names.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let declare = Declare(registry);
+        let event = &["event"];
+        let gop_seconds = Opts::new(
+            "stentor_ingest_gop_seconds",
+            "Seconds from key frame to key frame, of the last group.",
+        );
+        Ok(Self {
+            sessions: declare.gauges("stentor_ingest_sessions", "Connections of hosts.", &["protocol"])?,
+            bytes: declare.counters(
+                "stentor_ingest_bytes_total",
+                "Bytes received from hosts.",
+                &["protocol"],
+            )?,
+            samples: declare.counters(
+                "stentor_ingest_samples_total",
+                "Pictures and frames of sound received from hosts.",
+                &["kind"],
+            )?,
+            faults: declare.counters(
+                "stentor_ingest_faults_total",
+                "Connections of hosts, and messages of theirs, that came to nothing.",
+                &["protocol", "fault"],
+            )?,
+            filler_bytes: declare
+                .counter("stentor_ingest_filler_bytes_total", "Bytes of padding that were not sent on.")?,
+            discontinuities: declare.counters(
+                "stentor_ingest_discontinuities_total",
+                "Times that what a host sent did not continue what came before.",
+                &["cause"],
+            )?,
+            dropped: declare.counters(
+                "stentor_ingest_dropped_samples_total",
+                "Samples of hosts that were not sent on, by reason.",
+                &["reason"],
+            )?,
+            gop_seconds: declare.register(GaugeVec::new(gop_seconds, event)?)?,
+            reorder_frames: declare.gauges(
+                "stentor_ingest_reorder_frames",
+                "B-frames in a row, of the last group.",
+                event,
+            )?,
+        })
+    }
+}
+
+/// Puts metrics into a registry as they are made.
+#[derive(Debug, Clone, Copy)]
+struct Declare<'a>(&'a Registry);
+
+impl Declare<'_> {
+    fn counter(self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         self.register(IntCounter::new(name, help)?)
     }
 
-    /// As [`Declare::counter`], one for each value of the labels.
-    ///
-    /// # Errors
-    /// As [`Declare::counter`].
-    pub fn counters(
-        self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, prometheus::Error> {
+    fn counters(self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// A number that goes up and down.
-    ///
-    /// # Errors
-    /// As [`Declare::counter`].
-    pub fn gauge(self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    fn gauge(self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.register(IntGauge::new(name, help)?)
     }
 
-    /// As [`Declare::gauge`], one for each value of the labels.
-    ///
-    /// # Errors
-    /// As [`Declare::counter`].
-    pub fn gauges(self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    fn gauges(self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
