@@ -1,2 +1,5 @@
 //! The `stentor` binary.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    deploy::main()
+}

@@ -17,8 +17,8 @@ use super::upstream::{Parent, Upstream};
 pub struct Subscriber {
     shared: Arc<Shared>,
     endpoint: Endpoint,
-    // Ends with the subscriber.
-    _link: JoinSet<()>,
+    /// Dials for as long as the subscriber lives.
+    link: JoinSet<()>,
 }
 
 impl Subscriber {
@@ -32,7 +32,7 @@ impl Subscriber {
         let endpoint = Endpoint::client()?;
         let mut link = JoinSet::new();
         link.spawn(Upstream::new(shared.clone(), endpoint.clone(), vec![parent]).run());
-        Ok(Self { shared, endpoint, _link: link })
+        Ok(Self { shared, endpoint, link })
     }
 
     /// The tracks: want one, and read its log.
@@ -46,7 +46,8 @@ impl Subscriber {
     }
 
     /// Says goodbye.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
+        self.link.shutdown().await;
         self.endpoint.close().await;
     }
 }

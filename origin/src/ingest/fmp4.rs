@@ -310,7 +310,9 @@ fn configuration(trak: &Trak) -> Result<Option<(Kind, Input)>, DemuxError> {
         }
         Codec::Mp4a(mp4a) => {
             let specific = mp4a.esds.es_desc.dec_config.dec_specific.as_ref();
-            let specific = specific.ok_or_else(|| malformed("the sound has no AudioSpecificConfig"))?;
+            let specific = specific.ok_or_else(|| {
+                malformed("the sound has no AudioSpecificConfig; with ffmpeg, add +delay_moov to -movflags")
+            })?;
             (&mp4a.audio, AudioCodec::Aac(specific.raw.clone().into()))
         }
         Codec::Opus(opus) => {

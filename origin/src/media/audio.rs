@@ -137,13 +137,17 @@ impl Audio {
         Some(Bundle { starts_group, payload })
     }
 
+    /// How long a frame lasts. Some writers do not know it of the last one before a fragment ends.
     fn duration(&self, sample: &Sample) -> u32 {
-        match sample.duration {
-            Some(duration) => duration,
-            None if is_counted(&self.config) => AAC_FRAME_SAMPLES,
-            // 20 ms, what Opus encoders choose.
-            None => (self.timescale / 50).max(1),
+        if let Some(duration @ 1..) = sample.duration {
+            return duration;
         }
+        let ticks = match self.config.codec {
+            AudioCodec::Aac(_) => rescale(AAC_FRAME_SAMPLES.into(), self.config.sample_rate, self.timescale),
+            // 20 ms, what Opus encoders choose.
+            AudioCodec::Opus(_) => i64::from(self.timescale / 50),
+        };
+        u32::try_from(ticks).unwrap_or(1).max(1)
     }
 
     /// The decode time in the event; `None` for a frame that comes before one that was sent.

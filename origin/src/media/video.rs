@@ -98,7 +98,8 @@ impl Video {
             return Packaged::Nothing;
         }
         let decode = self.decode_time(sample, timeline);
-        let duration = sample.duration.unwrap_or(self.step);
+        // Some writers do not know it of the last picture before a fragment ends.
+        let duration = sample.duration.filter(|&duration| duration > 0).unwrap_or(self.step);
         let offset = i32::try_from(sample.pts.saturating_sub(sample.dts)).unwrap_or(0);
         let chunk = ChunkSample { duration, len: lean.len(), key: sample.key, offset };
         let Ok(payload) = cmaf::chunk(self.sequence, decode as u64, &[chunk], |out| lean.write(out)) else {
