@@ -66,8 +66,9 @@ async fn one_copy_goes_over_each_link_however_many_watch() {
         }
         tree.origin.metric("stentor_stream_bytes_sent_total")
     };
-    let (one, many) = (sent(2).await, sent(40).await);
-    assert_eq!(one, many);
+    let (one, many) = (sent(1).await, sent(100).await);
+    let difference = one.abs_diff(many) as f64 / one as f64;
+    assert!(difference < 0.01, "{one} bytes for one viewer, {many} for a hundred");
 }
 
 #[tokio::test]

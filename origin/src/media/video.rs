@@ -108,7 +108,9 @@ impl Video {
         };
         self.sequence = self.sequence.wrapping_add(1);
         self.wait = Wait::Nothing;
-        timeline.reached(decode.saturating_add(duration.into()), self.timescale);
+        // As it is shown, or what follows an interruption would be shown before it.
+        let shown = decode.saturating_add(i64::from(offset).max(0));
+        timeline.reached(shown.saturating_add(duration.into()), self.timescale);
         self.measure(decode, decode.saturating_add(offset.into()), sample.key, facts);
         Packaged::Object { starts_group: sample.key, payload }
     }
