@@ -2,60 +2,27 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use common::net::http;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::net::TcpListener;
 
 /// Connections at once: an answer is 64 bytes, and who joins asks once.
 const CONNECTIONS_MAX: usize = 1_024;
 
-/// A request's head is one packet; a connection that says nothing goes.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long nobody is accepted when the system has no descriptor to give.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// Serves browsers until the future is dropped.
 pub(crate) async fn run(listener: TcpListener, sha256: String) {
     let sha256: Arc<str> = sha256.into();
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.len() >= CONNECTIONS_MAX {
-            connections.join_next().await;
-        }
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((tcp, _)) => drop(connections.spawn(serve(tcp, sha256.clone()))),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept HTTP connections");
-                    sleep(PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(tcp: TcpStream, sha256: Arc<str>) {
     let answer = service_fn(move |request: Request<Incoming>| {
         let response = answer(request.method(), request.uri().path(), &sha256);
         async move { Ok::<_, Infallible>(response) }
     });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    if let Err(error) = http.serve_connection(TokioIo::new(tcp), answer).await {
-        tracing::debug!(%error, "HTTP connection");
-    }
+    http::serve(listener, CONNECTIONS_MAX, answer).await;
 }
 
 fn answer(method: &Method, path: &str, sha256: &str) -> Response<Full<Bytes>> {

@@ -4,6 +4,7 @@ pub mod config;
 pub mod door;
 pub mod endpoint;
 pub mod framing;
+pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod node;

@@ -7,25 +7,20 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Encoder, Registry, TextEncoder};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
+
+use super::http;
 
 /// Connections at once: Prometheus, a probe or two, and a person.
 const CONNECTIONS_MAX: usize = 32;
-
-/// A scraper sends its request at once.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What must hold before a node may be given work, each condition by name. A cheap handle.
 #[derive(Debug, Clone, Default)]
@@ -59,35 +54,11 @@ impl Ops {
 
     /// Serves until the future is dropped.
     pub async fn run(self, listener: TcpListener) {
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.len() >= CONNECTIONS_MAX {
-                connections.join_next().await;
-            }
-            tokio::select! {
-                // The system has no descriptor to give: one is free when a connection ends.
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(self.clone().serve(stream))),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept on the ops port");
-                        tokio::time::sleep(HEAD_TIMEOUT / 50).await;
-                    }
-                },
-                Some(_) = connections.join_next() => {}
-            }
-        }
-    }
-
-    async fn serve(self, stream: TcpStream) {
         let answer = service_fn(move |request: Request<Incoming>| {
             let response = self.answer(request.method(), request.uri().path());
             async move { Ok::<_, Infallible>(response) }
         });
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        if let Err(error) = http.serve_connection(TokioIo::new(stream), answer).await {
-            tracing::debug!(%error, "ops connection");
-        }
+        http::serve(listener, CONNECTIONS_MAX, answer).await;
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -130,6 +101,7 @@ mod tests {
 
     use prometheus::IntCounter;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     /// One request over a real connection: status line and body.
     async fn get(ops: &Ops, request: &str) -> (String, String) {

@@ -2,7 +2,7 @@
 
 mod clip;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -77,14 +77,14 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<()> {
             .to_owned(),
         (None, None) => bail!("show a host's token: --token, --token-file or STENTOR_TOKEN"),
     };
+    let source = Source::open(&args).await?;
     let (pieces, queue) = mpsc::channel(QUEUE);
     let end = shutdown::requested(args.exit_with_parent);
-    let send = send(&args, pieces);
     let put = put(&args.to, &token, queue);
     tokio::select! {
         () = end => Ok(()),
         outcome = async {
-            let (sent, answer) = tokio::join!(send, put);
+            let (sent, answer) = tokio::join!(source.send(&args, pieces), put);
             // The origin's word is worth more: if it hung up, sending failed for that.
             let answer = answer?;
             sent.map(|()| answer)
@@ -95,30 +95,36 @@ pub(crate) async fn run(args: PublishArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Reads, paces and queues. Ends early, without an error, when nobody takes any more.
-async fn send(args: &PublishArgs, pieces: mpsc::Sender<Bytes>) -> anyhow::Result<()> {
-    let path = args.file.as_deref();
-    if args.demo || args.looped {
-        let bytes = match path {
-            Some(path) if is_stdin(path) => bail!("standard input cannot be looped"),
-            Some(path) => {
-                tokio::fs::read(path).await.with_context(|| format!("cannot read {}", path.display()))?
-            }
-            None => DEMO.to_vec(),
-        };
-        return send_clip(&Clip::read(&bytes)?, args, pieces).await;
-    }
-    match path {
-        Some(path) if !is_stdin(path) => {
-            let file = File::open(path).await.with_context(|| format!("cannot read {}", path.display()))?;
-            send_stream(file, args.realtime, pieces).await
-        }
-        _ => send_stream(tokio::io::stdin(), args.realtime, pieces).await,
-    }
+/// Where the bytes come from.
+enum Source {
+    /// In memory, to be sent again and again.
+    Clip(Clip),
+    /// As they come.
+    Stream(Box<dyn AsyncRead + Send + Unpin>),
 }
 
-fn is_stdin(path: &Path) -> bool {
-    path.as_os_str() == "-"
+impl Source {
+    async fn open(args: &PublishArgs) -> anyhow::Result<Self> {
+        let Some(path) = &args.file else { return Ok(Self::Clip(Clip::read(DEMO)?)) };
+        let unreadable = || format!("cannot read {}", path.display());
+        if path.as_os_str() == "-" {
+            anyhow::ensure!(!args.looped, "standard input cannot be looped");
+            return Ok(Self::Stream(Box::new(tokio::io::stdin())));
+        }
+        if args.looped {
+            let bytes = tokio::fs::read(path).await.with_context(unreadable)?;
+            return Ok(Self::Clip(Clip::read(&bytes).with_context(unreadable)?));
+        }
+        Ok(Self::Stream(Box::new(File::open(path).await.with_context(unreadable)?)))
+    }
+
+    /// Reads, paces and queues. Ends early, without an error, when nobody takes any more.
+    async fn send(self, args: &PublishArgs, pieces: mpsc::Sender<Bytes>) -> anyhow::Result<()> {
+        match self {
+            Self::Clip(clip) => send_clip(&clip, args, pieces).await,
+            Self::Stream(stream) => send_stream(stream, args.realtime, pieces).await,
+        }
+    }
 }
 
 async fn send_clip(clip: &Clip, args: &PublishArgs, pieces: mpsc::Sender<Bytes>) -> anyhow::Result<()> {

@@ -83,7 +83,7 @@ enum Format {
 /// # Errors
 /// If there is nothing to watch.
 pub(crate) async fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
-    log::init(log::Format::Text, "warn").map_err(anyhow::Error::msg)?;
+    log::init(log::Format::Text, "warn,web_transport_quinn=error").map_err(anyhow::Error::msg)?;
     let parent = parent(&args)?;
     let event = parent.url.path().trim_start_matches('/').to_owned();
     let namespace = Namespace::event(&event).context("the link names no event: moqt://HOST:PORT/EVENT")?;
