@@ -108,10 +108,12 @@ impl Feed {
     ) -> Poll<FeedEnd> {
         loop {
             self.streams.retain_mut(|stream| stream.poll(cx, metrics).is_pending());
-            if self.ended.is_some() || !self.forward || self.streams.len() >= STREAMS_MAX {
+            if self.ended.is_some() || self.streams.len() >= STREAMS_MAX {
                 break;
             }
             match self.cursor.poll_next(cx) {
+                // It still hears of the track's end.
+                Poll::Ready(Step::Open(_) | Step::Datagram(_)) if !self.forward => {}
                 Poll::Ready(Step::Open(reader)) => {
                     self.opened += 1;
                     let alias = self.interest.entry().alias();

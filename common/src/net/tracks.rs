@@ -135,13 +135,17 @@ impl Tracks {
     /// [`Refusal::Full`] where the table is.
     pub fn publish(&self, name: &FullTrackName, properties: Properties) -> Result<Arc<Entry>, Refusal> {
         let mut table = self.table();
-        let entry = match table.entries.get(name) {
-            Some(entry) if !entry.is_over() => {
-                let entry = entry.clone();
-                table.orphans.retain(|(orphan, _)| !Arc::ptr_eq(orphan, &entry));
-                entry
+        let known = table.entries.get(name).filter(|entry| !entry.is_over()).cloned();
+        let was_orphan = known.as_ref().is_some_and(|entry| table.take_orphan(entry));
+        let entry = match known {
+            // Whoever comes with the name of a track whose publisher is lost goes on with it, for its readers'
+            // sake. Where there are none, it may as well be another track.
+            Some(entry) if was_orphan && entry.interest.load(Ordering::Acquire) == 0 => {
+                entry.end(End::Abandoned);
+                table.insert(&self.0, name, None)?
             }
-            _ => table.insert(&self.0, name, None)?,
+            Some(entry) => entry,
+            None => table.insert(&self.0, name, None)?,
         };
         drop(table);
         entry.go_live(properties);
@@ -345,6 +349,13 @@ impl Table {
             .filter_map(|source| source.asks.as_ref().map(|asks| (source, asks)))
             .max_by_key(|(source, _)| (source.namespace.fields().len(), source.id))
             .map(|(_, asks)| asks.clone())
+    }
+
+    /// Whether the entry was an orphan, which it is not any more.
+    fn take_orphan(&mut self, entry: &Arc<Entry>) -> bool {
+        let before = self.orphans.len();
+        self.orphans.retain(|(orphan, _)| !Arc::ptr_eq(orphan, entry));
+        self.orphans.len() < before
     }
 
     fn forget(&mut self, entry: &Arc<Entry>) {

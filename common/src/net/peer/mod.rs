@@ -270,22 +270,32 @@ impl Peer {
             metrics: &self.shared.metrics,
             control: &mut self.control_seen,
         };
-        let mut at = 0;
+        let (mut at, mut control_closed) = (0, false);
         while let Some(intake) = self.intakes.get_mut(at) {
             match intake.poll(cx, now, &mut desk) {
                 Poll::Pending => at += 1,
                 Poll::Ready(Ok(taken)) => {
-                    if !matches!(taken, Taken::Control(_)) {
-                        self.intakes.swap_remove(at);
-                    }
-                    if !matches!(taken, Taken::Over) {
-                        return Poll::Ready(Happening::Taken(taken));
+                    match taken {
+                        // It ends the session, but what has come before it on other streams still counts.
+                        Taken::ControlClosed => {
+                            control_closed = true;
+                            at += 1;
+                        }
+                        Taken::Control(_) => return Poll::Ready(Happening::Taken(taken)),
+                        Taken::Over => drop(self.intakes.swap_remove(at)),
+                        taken => {
+                            self.intakes.swap_remove(at);
+                            return Poll::Ready(Happening::Taken(taken));
+                        }
                     }
                 }
                 Poll::Ready(Err(fault)) => return Poll::Ready(Happening::Fault(fault)),
             }
         }
-        Poll::Pending
+        match control_closed {
+            true => Poll::Ready(Happening::Taken(Taken::ControlClosed)),
+            false => Poll::Pending,
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -392,6 +402,7 @@ impl Peer {
             }
         }
         self.requests.retain(|_, stream| !stream.is_over());
+        self.finish_pulls();
         Ok(())
     }
 
@@ -457,10 +468,11 @@ impl Peer {
 }
 
 impl Drop for Peer {
-    /// However it ends, also by the end of the process's patience: tracks that it sent are orphans now, and
-    /// nothing is counted any more.
+    /// However it ends: tracks that it sent are over if it said so, else orphans; and it is not counted any
+    /// more.
     fn drop(&mut self) {
-        self.shared.tracks.orphan(self.pulls.drain().map(|(_, pull)| pull.entry), now());
+        let pulls: Vec<_> = self.pulls.drain().map(|(_, pull)| pull).collect();
+        pulls.into_iter().for_each(|pull| self.part_with(pull));
         self.shared.metrics.subscriptions.sub(self.feeds.len() as i64);
         if let Some(role) = self.counted.role {
             self.shared.metrics.sessions.with_label_values(&[role]).dec();

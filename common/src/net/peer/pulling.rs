@@ -79,7 +79,7 @@ impl Peer {
     }
 
     /// Nothing more comes of a track from this peer: it is over, or somebody else may have it.
-    fn part_with(&self, pull: Pull) {
+    pub(super) fn part_with(&self, pull: Pull) {
         match pull.done {
             Some((DoneCode::TRACK_ENDED | DoneCode::SUBSCRIPTION_ENDED, _)) => {
                 self.shared.tracks.end(&pull.entry, End::Finished);
@@ -96,24 +96,28 @@ impl Peer {
         self.session.cancel(now(), request);
     }
 
-    /// Tracks that are over, and tracks that nobody wants any more.
+    /// Tracks of which the peer is done, and everything has come.
+    pub(super) fn finish_pulls(&mut self) {
+        let is_complete = |(request, pull): (&RequestKey, &Pull)| {
+            let streams = pull.done.and_then(|(_, streams)| streams)?;
+            let reading = || self.intakes.iter().any(|intake| intake.reads(*request));
+            (pull.streams >= streams && !reading()).then_some(*request)
+        };
+        let complete: Vec<_> = self.pulls.iter().filter_map(is_complete).collect();
+        for request in complete {
+            self.on_closed(request);
+            self.session.cancel(now(), request);
+        }
+    }
+
+    /// Gives back tracks that nobody wants any more, and takes up those that somebody else has lost.
     pub(super) fn look_after_pulls(&mut self) {
         let now = now();
         let idle_before = now.checked_sub(self.shared.linger).unwrap_or(now);
-        let (mut complete, mut idle) = (Vec::new(), Vec::new());
-        for (request, pull) in &self.pulls {
-            let reading = self.intakes.iter().any(|intake| intake.reads(*request));
-            let streams = pull.done.and_then(|(_, streams)| streams);
-            if streams.is_some_and(|streams| pull.streams >= streams && !reading) {
-                complete.push(*request);
-            } else if pull.kind == PullKind::Asked && self.shared.tracks.release(&pull.entry, idle_before) {
-                idle.push(*request);
-            }
-        }
-        for request in complete {
-            self.on_closed(request);
-            self.session.cancel(now, request);
-        }
+        let idle = |(_, pull): &(&RequestKey, &Pull)| {
+            pull.kind == PullKind::Asked && self.shared.tracks.release(&pull.entry, idle_before)
+        };
+        let idle: Vec<_> = self.pulls.iter().filter(idle).map(|(request, _)| *request).collect();
         for request in idle {
             self.pulls.remove(&request);
             self.session.cancel(now, request);
