@@ -104,12 +104,9 @@ impl FullTrackName {
     /// The track `name` in `namespace`.
     ///
     /// # Errors
-    /// If the namespace is empty, or both together are longer than [`FULL_NAME_BYTES_MAX`].
+    /// If both together are longer than [`FULL_NAME_BYTES_MAX`].
     pub fn new(namespace: Namespace, name: impl Into<Bytes>) -> Result<Self, NameError> {
         let name = name.into();
-        if namespace.fields().is_empty() {
-            return Err(NameError::NoField);
-        }
         let bytes = namespace.byte_len() + name.len();
         if bytes > FULL_NAME_BYTES_MAX {
             return Err(NameError::TooLong(bytes));
@@ -148,9 +145,6 @@ pub enum NameError {
     /// A namespace has at most [`NAMESPACE_FIELDS_MAX`] fields.
     #[error("a namespace of {0} fields; at most {NAMESPACE_FIELDS_MAX} are allowed")]
     TooManyFields(usize),
-    /// A full track name needs at least one field.
-    #[error("a track without a namespace")]
-    NoField,
     /// Fields are at least one byte long.
     #[error("an empty namespace field")]
     EmptyField,
@@ -237,7 +231,6 @@ mod tests {
     fn names_hold_their_limits() {
         assert_eq!(Namespace::new(vec!["a".into(); 33]), Err(NameError::TooManyFields(33)));
         assert_eq!(Namespace::new(vec![Bytes::new()]), Err(NameError::EmptyField));
-        assert_eq!(FullTrackName::new(Namespace::default(), "x"), Err(NameError::NoField));
         let long = FullTrackName::new(Namespace::event("e").unwrap(), vec![0; FULL_NAME_BYTES_MAX]);
         assert_eq!(long, Err(NameError::TooLong(FULL_NAME_BYTES_MAX + 1)));
     }

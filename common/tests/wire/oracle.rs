@@ -4,7 +4,7 @@
 //! not, it is said here why: see [`we_are_stricter`] and [`they_are_stricter`].
 
 use bytes::{Bytes, BytesMut};
-use common::model::{FullTrackName, GroupOrder, Location, NameError, Namespace, ObjectStatus};
+use common::model::{FullTrackName, GroupOrder, Location, Namespace, ObjectStatus};
 use common::wire::data::{FetchContext, FetchEntry, FetchHead};
 use common::wire::datagram::{Datagram, ObjectDatagram};
 use common::wire::message::*;
@@ -215,7 +215,6 @@ fn we_are_stricter(error: &DecodeError) -> bool {
         DecodeError::NotUtf8(_)
             | DecodeError::MalformedPath
             | DecodeError::MalformedAuthority
-            | DecodeError::Name(NameError::NoField)
             | DecodeError::Invalid { what: "end of track" | "default publisher priority", .. }
     )
 }

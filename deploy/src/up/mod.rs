@@ -100,11 +100,13 @@ impl System {
     async fn start(args: &UpArgs) -> anyhow::Result<Self> {
         let event = args.event.clone().unwrap_or_else(|| if args.demo { "demo" } else { "live" }.to_owned());
         EventId::new(&event).with_context(|| format!("--event `{event}`"))?;
-        let (settings, logs) = (args.data.join("settings"), args.data.join("logs"));
+        // Settings name files by whole paths, so that they hold wherever a node is started.
+        let data = std::path::absolute(&args.data).context("--data")?;
+        let (settings, logs) = (data.join("settings"), data.join("logs"));
         for dir in [&settings, &logs] {
             fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         }
-        let secrets = Secrets::make(&args.data, &event)?;
+        let secrets = Secrets::make(&data, &event)?;
         let choice = if args.any_port { Choice::Any } else { Choice::Offset(args.port_offset) };
         let mut system = Self { event, secrets, nodes: Vec::new(), host: None, lost: Vec::new() };
         let relays = (1..=args.relays).map(|number| (Role::Relay, number));
@@ -265,12 +267,16 @@ impl System {
                 self.ingest()
             ),
         };
-        let relays = self.of(Role::Relay).count();
-        let edges = self.of(Role::Edge).count();
+        let count = |role: Role| match self.of(role).count() {
+            1 => format!("1 {}", role.name()),
+            count => format!("{count} {}s", role.name()),
+        };
         format!(
-            "Event {} is open: 1 origin, {relays} relays, {edges} edges.\n{on_air}\nWatch:\n  stentor watch '{}'\n\
-             Ctrl-C ends everything.\n",
+            "Event {} is open: {}, {}, {}.\n{on_air}\nWatch:\n  stentor watch '{}'\nCtrl-C ends everything.\n",
             self.event,
+            count(Role::Origin),
+            count(Role::Relay),
+            count(Role::Edge),
             self.watch_url()
         )
     }
