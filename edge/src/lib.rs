@@ -22,7 +22,7 @@ pub struct EdgeSettings {
     /// What any node can be told.
     #[command(flatten)]
     pub node: NodeSettings,
-    /// Where viewers' browsers ask for the certificate's hash: TCP [default: [::]:8860]
+    /// Where viewers' browsers ask for the certificate's hash: TCP [default: port 8860 of every address]
     #[arg(long, value_name = "ADDRESS", env = "STENTOR_HTTP")]
     pub http: Option<String>,
 }

@@ -36,10 +36,10 @@ pub struct OriginSettings {
     /// What any node can be told.
     #[command(flatten)]
     pub node: NodeSettings,
-    /// Where hosts publish by RTMP [default: [::]:1935]
+    /// Where hosts publish by RTMP [default: port 1935 of every address]
     #[arg(long, value_name = "ADDRESS", env = "STENTOR_RTMP")]
     pub rtmp: Option<String>,
-    /// Where hosts publish fragmented MP4 by HTTP [default: [::]:8810]
+    /// Where hosts publish fragmented MP4 by HTTP [default: port 8810 of every address]
     #[arg(long, value_name = "ADDRESS", env = "STENTOR_HTTP")]
     pub http: Option<String>,
     /// An event and its stream key: EVENT=KEY, or EVENT alone for hosts with tokens. May be repeated
