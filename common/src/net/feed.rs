@@ -217,7 +217,7 @@ impl Outgoing {
         Self {
             group: u64::MAX,
             publisher_priority: None,
-            stream: Stream::opening(transport, -(i32::from(priority) << 16)),
+            stream: Stream::opening(transport, fetch_priority(priority)),
             source: Source::Fetched(chunks),
             chunks: Vec::new(),
             last_id: None,
@@ -349,6 +349,11 @@ impl Source {
     }
 }
 
+/// As [`quic_priority`], for the answer to a FETCH.
+fn fetch_priority(subscriber: u8) -> i32 {
+    -(i32::from(subscriber) << 16)
+}
+
 /// MoQT's priorities count down, quinn's count up: the subscriber's word first, then the
 /// publisher's, then the group order (draft-18, 7). Ascending needs no term of its own: quinn serves
 /// streams of one priority in the order in which they began.
@@ -360,4 +365,36 @@ fn quic_priority(terms: &Terms, publisher: Option<u8>, group: u64) -> i32 {
         GroupOrder::Descending => (group & 0x7f) as i32,
     };
     newer - subscriber - publisher
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(priority: u8, order: GroupOrder) -> Terms {
+        Terms {
+            start: Start::Newest,
+            end_group: None,
+            priority,
+            order,
+            latency_max: Duration::ZERO,
+            default_priority: 128,
+        }
+    }
+
+    #[test]
+    fn what_is_more_important_to_moqt_is_sent_first_by_quinn() {
+        let up = |priority, publisher, group| {
+            quic_priority(&terms(priority, GroupOrder::Ascending), publisher, group)
+        };
+        // The subscriber's word counts more than the publisher's, and less is more.
+        assert!(up(1, Some(255), 0) > up(2, Some(0), 0));
+        assert!(up(1, Some(16), 0) > up(1, Some(64), 0));
+        assert_eq!(up(1, None, 0), up(1, Some(128), 0));
+        assert_eq!(up(1, None, 7), up(1, None, 8), "in the order in which they begin");
+        let down = |group| quic_priority(&terms(1, GroupOrder::Descending), None, group);
+        assert!(down(8) > down(7), "the newest first");
+        // A FETCH goes before subscriptions of its priority: without what it brings, what they bring waits.
+        assert!(fetch_priority(1) >= up(1, Some(0), 0) && fetch_priority(2) < up(1, Some(255), 0));
+    }
 }

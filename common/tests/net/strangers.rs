@@ -1,21 +1,24 @@
 //! Peers that nobody here wrote: a host by hand, and some that do not keep to the rules.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::{Bytes, BytesMut};
 use common::model::ObjectStatus;
 use common::net::door::Door;
 use common::net::endpoint::{Endpoint, Transport};
-use common::net::token::Verifier;
+use common::net::token::{Claims, Role, Signer, Verifier, generate_keys};
 use common::wire::Version;
-use common::wire::code::SessionCode;
+use common::wire::code::{RequestCode, SessionCode};
 use common::wire::data::{SubgroupHeader, encode_object_head};
 use common::wire::message::{Decoder, Message, Publish, Setup};
-use web_transport_quinn::{SendStream, SessionError, WebTransportError};
+use web_transport_quinn::{RecvStream, SendStream, SessionError, WebTransportError};
 
 use crate::tree::{Host, Running, Viewer, payload, soon, track};
 
 struct Stranger {
     transport: Transport,
     control: SendStream,
+    request: Option<(SendStream, RecvStream)>,
     _endpoint: Endpoint,
 }
 
@@ -25,14 +28,42 @@ impl Stranger {
         let parent = node.as_parent();
         let transport = endpoint.connect(&parent.url, &parent.trust, None).await.unwrap();
         let control = transport.open_uni().await.unwrap();
-        Self { transport, control, _endpoint: endpoint }
+        Self { transport, control, request: None, _endpoint: endpoint }
     }
 
     async fn introduces_itself(node: &Running) -> Self {
         let mut stranger = Self::connects(node).await;
-        let setup = Message::Setup(Setup { path: Some("/hall".into()), ..Setup::default() });
-        stranger.says(setup.encode(Version::Draft18).unwrap()).await;
+        stranger.introduces_itself_by("/hall").await;
         stranger
+    }
+
+    async fn introduces_itself_by(&mut self, path: &str) {
+        let setup = Message::Setup(Setup { path: Some(path.into()), ..Setup::default() });
+        self.says(setup.encode(Version::Draft18).unwrap()).await;
+    }
+
+    /// Publishes a track, and returns the answer.
+    async fn publishes(&mut self, name: &'static str, alias: u64) -> Message {
+        let (mut send, mut recv) = self.transport.open_bi().await.unwrap();
+        let publish = Publish {
+            request_id: 0,
+            track: track(name),
+            alias,
+            parameters: Default::default(),
+            properties: Default::default(),
+        };
+        send.write_chunk(Message::Publish(publish).encode(Version::Draft18).unwrap()).await.unwrap();
+        let mut decoder = Decoder::default();
+        let answer = loop {
+            if let Some(message) = decoder.next(Version::Draft18).unwrap() {
+                break message;
+            }
+            let chunk = soon("an answer", recv.read_chunk(1 << 16, true)).await.unwrap().unwrap();
+            decoder.push(&chunk.bytes);
+        };
+        // The request lasts as long as its stream.
+        self.request = Some((send, recv));
+        answer
     }
 
     async fn says(&mut self, bytes: Bytes) {
@@ -58,24 +89,8 @@ impl Stranger {
 async fn a_host_publishes_by_moqt() {
     let origin = Running::start(None).await;
     let edge = Running::start(Some(&origin)).await;
-    let stranger = Stranger::introduces_itself(&origin).await;
-    let (mut send, mut recv) = stranger.transport.open_bi().await.unwrap();
-    let publish = Publish {
-        request_id: 0,
-        track: track("video"),
-        alias: 9,
-        parameters: Default::default(),
-        properties: Default::default(),
-    };
-    send.write_chunk(Message::Publish(publish).encode(Version::Draft18).unwrap()).await.unwrap();
-    let mut decoder = Decoder::default();
-    let answer = loop {
-        if let Some(message) = decoder.next(Version::Draft18).unwrap() {
-            break message;
-        }
-        let chunk = soon("PUBLISH_OK", recv.read_chunk(1 << 16, true)).await.unwrap().unwrap();
-        decoder.push(&chunk.bytes);
-    };
+    let mut stranger = Stranger::introduces_itself(&origin).await;
+    let answer = stranger.publishes("video", 9).await;
     assert!(matches!(answer, Message::RequestOk(_)), "{answer:?}");
 
     // Half of the group comes before the viewer, the other half after it.
@@ -156,6 +171,30 @@ async fn objects_of_tracks_that_nobody_offered_go_nowhere() {
     host.group(1, 2);
     viewer.until("the host's own", |viewer| viewer.finished == [0, 1]).await;
     viewer.saw_all(0..2, 2);
+}
+
+#[tokio::test]
+async fn a_hosts_token_opens_its_own_event_and_a_viewers_none() {
+    let (private, public) = generate_keys().unwrap();
+    let signer = Signer::from_pem(private.as_bytes()).unwrap();
+    let origin = Running::at("[::]:0", Door::Tokens(Verifier::from_pems([public]).unwrap()), None).await;
+    let exp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 60;
+    for (role, event, expected) in [
+        (Role::Host, "hall", None),
+        (Role::Host, "elsewhere", Some(RequestCode::UNAUTHORIZED)),
+        (Role::Viewer, "hall", Some(RequestCode::UNAUTHORIZED)),
+        (Role::Node, "*", Some(RequestCode::UNAUTHORIZED)),
+    ] {
+        let token = signer.sign(&Claims { event: event.into(), role, exp }).unwrap();
+        let mut stranger = Stranger::connects(&origin).await;
+        stranger.introduces_itself_by(&format!("/hall?t={token}")).await;
+        let code = match stranger.publishes("video", 1).await {
+            Message::RequestOk(_) => None,
+            Message::RequestError(error) => Some(error.code),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code, expected, "{role:?} of {event}");
+    }
 }
 
 #[tokio::test]

@@ -87,11 +87,11 @@ pub(crate) async fn run(args: WatchArgs) -> anyhow::Result<ExitCode> {
     let parent = parent(&args)?;
     let event = parent.url.path().trim_start_matches('/').to_owned();
     let namespace = Namespace::event(&event).context("the link names no event: moqt://HOST:PORT/EVENT")?;
-    let began = now();
+    let (began, began_at) = (now(), since_epoch());
     let subscriber = connect(parent).await?;
     let wait = Duration::from_secs_f64(args.wait.clamp(0.0, 1e9));
     let mut viewer =
-        Viewer { args, began, joined: None, first_frame: None, reconnects: 0, watched: Vec::new() };
+        Viewer { args, began, began_at, joined: None, first_frame: None, reconnects: 0, watched: Vec::new() };
     let outcome = tokio::select! {
         () = shutdown::requested(false) => Ok(()),
         outcome = viewer.watch(&subscriber, &namespace, wait) => outcome,
@@ -138,6 +138,8 @@ async fn connect(parent: Parent) -> anyhow::Result<Subscriber> {
 struct Viewer {
     args: WatchArgs,
     began: Instant,
+    /// The same as the time since the Unix epoch, to compare with times of capture.
+    began_at: Duration,
     joined: Option<Instant>,
     first_frame: Option<Instant>,
     reconnects: u64,
@@ -245,7 +247,7 @@ impl Viewer {
             while let Poll::Ready(sight) = watched.reader.poll_next(cx) {
                 match sight {
                     Sight::Object { starts_group, missing, object } => {
-                        watched.count(starts_group, missing, &object, self.args.verify);
+                        watched.count(starts_group, missing, &object, self.args.verify, self.began_at);
                         if watched.role == Role::Picture {
                             self.first_frame.get_or_insert_with(now);
                         }
@@ -301,7 +303,7 @@ impl Viewer {
 }
 
 impl Watched {
-    fn count(&mut self, starts_group: bool, missing: u64, object: &Object, verify: bool) {
+    fn count(&mut self, starts_group: bool, missing: u64, object: &Object, verify: bool, began: Duration) {
         let tally = &mut self.tally;
         tally.objects += 1;
         tally.bytes += object.payload.len() as u64;
@@ -311,9 +313,11 @@ impl Watched {
         }
         // It was checked when it came.
         let Ok(properties) = Properties::decode(object.properties.clone()) else { return };
-        if let Some(captured) = properties.number(PROPERTY_CAPTURE_TIME) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            tally.took(now.saturating_sub(Duration::from_micros(captured)));
+        if let Some(captured) = properties.number(PROPERTY_CAPTURE_TIME).map(Duration::from_micros)
+            // What is older than the viewer waited for it, and not the other way round.
+            && captured >= began
+        {
+            tally.took(since_epoch().saturating_sub(captured));
         }
         if let (true, Some(Value::Bytes(hash))) = (verify, properties.find(PROPERTY_PAYLOAD_HASH)) {
             tally.hashes += 1;
@@ -321,6 +325,10 @@ impl Watched {
             tally.hash_mismatches += u64::from(!is_right || hash.is_empty());
         }
     }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Wants a track until somebody has it.

@@ -53,7 +53,8 @@ pub(crate) struct Numbers {
     /// Objects whose hash was checked.
     pub(crate) hashes: u64,
     pub(crate) hash_mismatches: u64,
-    /// From capture to here; `None` where the origin does not say when that was.
+    /// From capture to here, of what was captured since the start; `None` where the origin does not say when
+    /// that was.
     pub(crate) latency_ms: Option<Percentiles>,
 }
 
