@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::net::http;
+use common::net::http::Server;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -22,7 +22,7 @@ pub(crate) async fn run(listener: TcpListener, sha256: String) {
         let response = answer(request.method(), request.uri().path(), &sha256);
         async move { Ok::<_, Infallible>(response) }
     });
-    http::serve(listener, CONNECTIONS_MAX, answer).await;
+    Server::plain(CONNECTIONS_MAX).run(listener, answer).await;
 }
 
 fn answer(method: &Method, path: &str, sha256: &str) -> Response<Full<Bytes>> {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use common::net::http;
+use common::net::http::Server;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
 
@@ -18,5 +18,5 @@ pub(crate) async fn run(listener: TcpListener, ingest: Arc<HttpIngest>) {
         let ingest = ingest.clone();
         async move { Ok::<_, Infallible>(ingest.handle(request).await) }
     });
-    http::serve(listener, CONNECTIONS_MAX, answer).await;
+    Server::plain(CONNECTIONS_MAX).run(listener, answer).await;
 }

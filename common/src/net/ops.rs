@@ -17,7 +17,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 
-use super::http;
+use super::http::Server;
 
 /// Connections at once: Prometheus, a probe or two, and a person.
 const CONNECTIONS_MAX: usize = 32;
@@ -58,7 +58,7 @@ impl Ops {
             let response = self.answer(request.method(), request.uri().path());
             async move { Ok::<_, Infallible>(response) }
         });
-        http::serve(listener, CONNECTIONS_MAX, answer).await;
+        Server::plain(CONNECTIONS_MAX).run(listener, answer).await;
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {

@@ -107,6 +107,19 @@ pub fn server_config(identity: &Identity, alpns: &[Vec<u8>]) -> Result<ServerCon
     Ok(config)
 }
 
+/// What a web server offers: TLS 1.3, and 1.2 for old devices; HTTP/2 and HTTP/1.1.
+///
+/// # Errors
+/// If the certificate cannot be used.
+pub fn web_config(identity: &Identity) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 /// What a client offers, and whom it believes.
 ///
 /// # Errors
