@@ -55,6 +55,7 @@ use token::TokenCache;
 
 use crate::wire::code::ResetCode;
 use crate::wire::message::{Decoder, GoAway, Message, Setup};
+use crate::wire::{MOQ_LITE_JS, Version};
 
 /// What a session hears from the transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -298,6 +299,10 @@ impl Session {
 
     fn on_setup(&mut self, now: Instant, setup: Setup) -> Result<(), SessionError> {
         let peer = self.config.accept(setup, &mut self.tokens)?;
+        // It says who it is before it asks for anything, and nothing is read before it has.
+        if peer.implementation.as_deref().is_some_and(|name| name.starts_with(MOQ_LITE_JS)) {
+            self.config.version = Version::Draft18MoqLiteJs;
+        }
         self.phase = Phase::Open;
         self.emit(Event::Ready(peer));
         // Requests may have overtaken SETUP.

@@ -325,8 +325,16 @@ impl Message {
     /// # Errors
     /// Whatever the draft forbids; see [`DecodeError::code`].
     pub fn decode(version: Version, kind: u64, payload: Bytes) -> Result<Self, DecodeError> {
-        let Version::Draft18 = version;
-        let mut from = Reader::new(payload);
+        let strict = Self::read(kind, Reader::new(payload.clone()));
+        match version {
+            Version::Draft18 => strict,
+            // What makes sense by the draft means what the draft says.
+            Version::Draft18MoqLiteJs => strict
+                .or_else(|error| Self::read(kind, Reader::with_varint_priority(payload)).map_err(|_| error)),
+        }
+    }
+
+    fn read(kind: u64, mut from: Reader) -> Result<Self, DecodeError> {
         let message = match kind {
             SETUP => Self::Setup(Setup::read(&mut from)?),
             GOAWAY => Self::GoAway(GoAway::read(&mut from)?),
@@ -400,9 +408,11 @@ impl Message {
     /// # Errors
     /// [`DecodeError::TooLong`] where the payload would pass 65,535 bytes.
     pub fn encode(&self, version: Version) -> Result<Bytes, DecodeError> {
-        let Version::Draft18 = version;
         let mut payload = BytesMut::new();
-        self.write(&mut payload);
+        match version {
+            Version::Draft18 => self.write(&mut payload),
+            Version::Draft18MoqLiteJs => self.clone().without_largest().write(&mut payload),
+        }
         let len = u16::try_from(payload.len()).map_err(|_| DecodeError::TooLong {
             what: "message",
             len: payload.len() as u64,
@@ -413,6 +423,16 @@ impl Message {
         out.put_u16(len);
         out.put_slice(&payload);
         Ok(out.freeze())
+    }
+
+    /// Without a LARGEST_OBJECT in answers.
+    fn without_largest(mut self) -> Self {
+        match &mut self {
+            Self::SubscribeOk(ok) => ok.parameters.largest = None,
+            Self::RequestOk(ok) => ok.parameters.largest = None,
+            _ => {}
+        }
+        self
     }
 
     fn write(&self, out: &mut BytesMut) {

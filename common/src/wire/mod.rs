@@ -30,7 +30,14 @@ pub enum Version {
     /// draft-ietf-moq-transport-18, ALPN `moqt-18`.
     #[default]
     Draft18,
+    /// The same as the library that calls itself [`MOQ_LITE_JS`] speaks it, which every browser player of its
+    /// family stands on: SUBSCRIBER_PRIORITY may come as a varint, and a LARGEST_OBJECT, which it cannot read,
+    /// is not sent.
+    Draft18MoqLiteJs,
 }
+
+/// What the peers of [`Version::Draft18MoqLiteJs`] call themselves in SETUP (seen in @moq/net 0.2.8 and 0.3.4).
+pub const MOQ_LITE_JS: &str = "moq-lite-js";
 
 /// What is wrong with the bytes that a peer sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -172,7 +172,7 @@ impl Parameters {
                     value => return Err(DecodeError::Invalid { what: "forward", value: value.into() }),
                 });
             }
-            SUBSCRIBER_PRIORITY => self.priority = Some(from.u8("priority")?),
+            SUBSCRIBER_PRIORITY => self.priority = Some(from.priority()?),
             SUBSCRIPTION_FILTER => {
                 self.filter = Some(Filter::decode(from.prefixed(FILTER_BYTES_MAX, "subscription filter")?)?);
             }

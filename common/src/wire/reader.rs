@@ -6,43 +6,61 @@ use super::{DecodeError, varint};
 use crate::model::{FullTrackName, Location, NameError, Namespace};
 
 /// A complete message being read: what is missing is an error, not a reason to wait.
-pub(super) struct Reader(Bytes);
+pub(super) struct Reader {
+    bytes: Bytes,
+    /// As [`Version::Draft18MoqLiteJs`](super::Version) says.
+    has_varint_priority: bool,
+}
 
 impl Reader {
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self(bytes)
+        Self { bytes, has_varint_priority: false }
+    }
+
+    pub(super) fn with_varint_priority(bytes: Bytes) -> Self {
+        Self { bytes, has_varint_priority: true }
+    }
+
+    /// SUBSCRIBER_PRIORITY.
+    pub(super) fn priority(&mut self) -> Result<u8, DecodeError> {
+        const WHAT: &str = "priority";
+        if !self.has_varint_priority {
+            return self.u8(WHAT);
+        }
+        let value = self.varint(WHAT)?;
+        u8::try_from(value).map_err(|_| DecodeError::Invalid { what: WHAT, value })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
     pub(super) fn varint(&mut self, what: &'static str) -> Result<u64, DecodeError> {
-        let (value, len) = varint::decode(&self.0).ok_or(DecodeError::Truncated(what))?;
-        self.0.advance(len);
+        let (value, len) = varint::decode(&self.bytes).ok_or(DecodeError::Truncated(what))?;
+        self.bytes.advance(len);
         Ok(value)
     }
 
     pub(super) fn u8(&mut self, what: &'static str) -> Result<u8, DecodeError> {
-        if self.0.is_empty() {
+        if self.bytes.is_empty() {
             return Err(DecodeError::Truncated(what));
         }
-        Ok(self.0.get_u8())
+        Ok(self.bytes.get_u8())
     }
 
     pub(super) fn take(&mut self, len: usize, what: &'static str) -> Result<Bytes, DecodeError> {
-        if self.0.len() < len {
+        if self.bytes.len() < len {
             return Err(DecodeError::Truncated(what));
         }
-        Ok(self.0.split_to(len))
+        Ok(self.bytes.split_to(len))
     }
 
     pub(super) fn rest(&mut self) -> Bytes {
-        self.0.split_off(0)
+        self.bytes.split_off(0)
     }
 
     /// A length, and as many bytes.
@@ -89,7 +107,7 @@ impl Reader {
     }
 
     pub(super) fn end(self) -> Result<(), DecodeError> {
-        match self.0.len() {
+        match self.bytes.len() {
             0 => Ok(()),
             left => Err(DecodeError::Trailing(left)),
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::model::{FullTrackName, Namespace};
-use common::session::{Event, Input, Limits, Output, Role, SessionError, SubscribeOptions};
+use common::model::{FullTrackName, Location, Namespace};
+use common::session::{Event, Input, Limits, Output, Role, SessionError, SubscribeOptions, TrackInfo};
 use common::wire::code::{DoneCode, RequestCode, SessionCode};
 use common::wire::message::{
     GoAway, Message, NamespaceRequest, Publish, PublishDone, RequestOk, RequestUpdate, Setup, Subscribe,
@@ -249,4 +249,32 @@ fn a_request_that_overtakes_setup_waits_for_it() {
     alone.control(&Message::Setup(Setup::default())).unwrap();
     let (_, events) = alone.heard(key);
     assert!(matches!(&events[..], [Event::Ready(_), Event::Subscribe { .. }]));
+}
+
+/// A SUBSCRIBE as it was seen from a browser player: SUBSCRIBER_PRIORITY 155 as a varint.
+const OF_MOQ_LITE_JS: &[u8] =
+    b"\x03\0\x1a\0\x01\x04demo\x07catalog\x04\x10\x01\x10\x80\x9b\x01\x01\x02\x01\x02";
+
+#[test]
+fn a_browser_library_that_errs_is_understood_and_nobody_else_is_when_they_do() {
+    let ask = |implementation: Option<String>| {
+        let mut alone = Alone::silent(config(Role::Server));
+        alone.control(&Message::Setup(Setup { implementation, ..Setup::default() })).unwrap();
+        alone.outputs();
+        let key = alone.session.accept_stream();
+        alone.bytes(key, Bytes::from_static(OF_MOQ_LITE_JS), false).map(|()| (alone, key))
+    };
+    let (mut alone, key) = ask(Some("moq-lite-js".into())).unwrap();
+    let (_, events) = alone.heard(key);
+    let [Event::Subscribe { request, options, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(options.priority, 155);
+    // It cannot read where a track is.
+    let largest = Some(Location::new(7, 7));
+    alone
+        .session
+        .accept_subscribe(alone.now, *request, 1, &TrackInfo { largest, ..Default::default() })
+        .unwrap();
+    let (messages, _) = alone.heard(key);
+    assert!(matches!(&messages[..], [Message::SubscribeOk(ok)] if ok.parameters.largest.is_none()));
+    assert_eq!(code(ask(None).map(drop)), SessionCode::PROTOCOL_VIOLATION);
 }
