@@ -3,18 +3,27 @@
 mod web;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use clap::Args;
 use common::net::config::{Mistakes, NodeSettings, Slot, read_file, write_sha256};
+use common::net::http::Server;
 use common::net::node::{Node, NodeConfig};
 use common::net::shutdown;
+use common::net::tls::web_config;
 use prometheus::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use self::web::{Addresses, Web};
 
 const MOQT_PORT: u16 = 4460;
 const OPS_PORT: u16 = 9430;
 const HTTP_PORT: u16 = 8860;
+
+/// Connections of browsers at once, on each of the two ports; 16 KiB each are 64 MiB.
+const CONNECTIONS_MAX: usize = 4_096;
 
 /// What an edge can be told.
 #[derive(Debug, Clone, Default, Args)]
@@ -22,17 +31,53 @@ pub struct EdgeSettings {
     /// What any node can be told.
     #[command(flatten)]
     pub node: NodeSettings,
-    /// Where viewers' browsers ask for the certificate's hash: TCP [default: port 8860 of every address]
+    /// Where the viewer page is served by plain HTTP, which browsers take from localhost and proxies: TCP
+    /// [default: port 8860 of every address]
     #[arg(long, value_name = "ADDRESS", env = "STENTOR_HTTP")]
     pub http: Option<String>,
+    /// Where the viewer page is served by HTTPS, with the same certificate: TCP [default: not]
+    #[arg(long, value_name = "ADDRESS", env = "STENTOR_HTTPS")]
+    pub https: Option<String>,
+    /// What this edge is called in the page's statistics [default: edge]
+    #[arg(long, value_name = "NAME", env = "STENTOR_NAME")]
+    pub name: Option<String>,
+    /// Where browsers reach edges by WebTransport, this one first: https://HOST:PORT. May be repeated [default:
+    /// the host that the page was asked of, and the MoQT port]
+    #[arg(long, value_name = "URL", env = "STENTOR_MOQT_URL", value_delimiter = ',')]
+    pub moqt_url: Vec<String>,
+    /// Tell browsers the certificate's hash, which they believe for at most 14 days [default: for a certificate
+    /// that was made, and not for one from a file]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "STENTOR_PIN")]
+    pub pin: Option<String>,
+    /// A site that may show the page in a frame: https://HOST. May be repeated
+    #[arg(long, value_name = "ORIGIN", env = "STENTOR_FRAME_ANCESTOR", value_delimiter = ',')]
+    pub frame_ancestor: Vec<String>,
+}
+
+/// An edge whose settings hold.
+struct Config {
+    node: NodeConfig,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+    name: String,
+    moqt: Vec<String>,
+    pin: bool,
+    frame_ancestors: Vec<String>,
 }
 
 impl EdgeSettings {
-    fn resolve(mut self) -> Result<(NodeConfig, SocketAddr), Mistakes> {
+    fn resolve(mut self) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
         if let Some(path) = self.node.config.clone() {
             let mut slots = self.node.slots();
-            slots.push(("http", Slot::One(&mut self.http)));
+            slots.extend([
+                ("http", Slot::One(&mut self.http)),
+                ("https", Slot::One(&mut self.https)),
+                ("name", Slot::One(&mut self.name)),
+                ("moqt-url", Slot::Many(&mut self.moqt_url)),
+                ("pin", Slot::One(&mut self.pin)),
+                ("frame-ancestor", Slot::Many(&mut self.frame_ancestor)),
+            ]);
             read_file(&path, slots, &mut mistakes);
         }
         self.node.start_log(&mut mistakes);
@@ -41,12 +86,28 @@ impl EdgeSettings {
         }
         let everywhere = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let http = mistakes.parsed("http", &self.http).unwrap_or_else(|| everywhere(HTTP_PORT));
+        let https = mistakes.parsed("https", &self.https);
+        let pin = mistakes.parsed("pin", &self.pin).unwrap_or_else(|| self.node.certificate.is_none());
+        for (setting, urls) in [("moqt-url", &self.moqt_url), ("frame-ancestor", &self.frame_ancestor)] {
+            for url in urls.iter().filter(|url| !is_origin(url)) {
+                mistakes.note(setting, format!("`{url}` is not https://HOST or https://HOST:PORT"));
+            }
+        }
         let node =
             self.node.resolve(everywhere(MOQT_PORT), (Ipv4Addr::LOCALHOST, OPS_PORT).into(), &mut mistakes);
         mistakes.check()?;
         // Without a mistake there is a node.
-        node.map(|node| (node, http)).ok_or_else(Mistakes::default)
+        let Some(node) = node else { return Err(Mistakes::default()) };
+        let name = self.name.unwrap_or_else(|| "edge".to_owned());
+        Ok(Config { node, http, https, name, moqt: self.moqt_url, pin, frame_ancestors: self.frame_ancestor })
     }
+}
+
+/// Whether this is a scheme, a host, and perhaps a port: nothing that could end a header or a policy.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]*".contains(&byte);
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(allowed))
 }
 
 /// Runs an edge until it is told to end. Writes one line of JSON to standard output once its ports are
@@ -56,22 +117,36 @@ impl EdgeSettings {
 /// Everything that is wrong with the settings, or the port that cannot be bound.
 pub async fn run(settings: EdgeSettings) -> anyhow::Result<()> {
     let with_parent = settings.node.exit_with_parent;
-    let (config, http) = settings.resolve()?;
-    let sha256 = write_sha256(&config.identity.sha256());
-    let node = Node::bind(config, Registry::new()).await?;
-    let listener = TcpListener::bind(http).await;
-    let listener = listener.map_err(|error| anyhow::anyhow!("cannot bind TCP {http} for HTTP: {error}"))?;
+    let Config { node, http, https, name, moqt, pin, frame_ancestors } = settings.resolve()?;
+    let sha256 = write_sha256(&node.identity.sha256());
+    let (door, tls) = (node.door.clone(), Arc::new(web_config(&node.identity)?));
+    let node = Node::bind(node, Registry::new()).await?;
+    let moqt_addr = node.moqt_addr()?;
+    let plain = bind(http).await?;
+    let secure = match https {
+        Some(https) => Some(bind(https).await?),
+        None => None,
+    };
     let listening = json!({
         "role": "edge",
-        "moqt": node.moqt_addr()?.to_string(),
+        "moqt": moqt_addr.to_string(),
         "ops": node.ops_addr()?.to_string(),
-        "http": listener.local_addr()?.to_string(),
+        "http": plain.local_addr()?.to_string(),
+        "https": secure.as_ref().and_then(|listener| listener.local_addr().ok()).map(|addr| addr.to_string()),
         "certificate_sha256": sha256,
     });
-    println!("{listening}");
-    tokio::select! {
-        () = node.run(shutdown::requested(with_parent)) => {}
-        () = web::run(listener, sha256) => {}
+    let addresses = Addresses { name, moqt, moqt_port: moqt_addr.port(), pin };
+    let web = Arc::new(Web::new(door, node.tracks().clone(), addresses, sha256, &frame_ancestors));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(web.clone().run(Server::plain(CONNECTIONS_MAX), plain));
+    if let Some(secure) = secure {
+        tasks.spawn(web.run(Server { connections_max: CONNECTIONS_MAX, tls: Some(tls) }, secure));
     }
+    println!("{listening}");
+    node.run(shutdown::requested(with_parent)).await;
     Ok(())
+}
+
+async fn bind(at: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(at).await.map_err(|error| anyhow::anyhow!("cannot bind TCP {at} for the page: {error}"))
 }

@@ -100,6 +100,11 @@ impl NodePlan {
         if let Some(http) = http {
             set("http", format!("[::]:{http}").into());
         }
+        if self.role == Role::Edge {
+            set("name", self.name().into());
+            // The certificate of a local system is made for it.
+            set("pin", true.into());
+        }
         if let Some(rtmp) = rtmp {
             set("rtmp", format!("[::]:{rtmp}").into());
             set("event", vec![Value::from(format!("{event}={}", secrets.stream_key))].into());

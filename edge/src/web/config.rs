@@ -1,0 +1,90 @@
+//! What the page has to know: where the picture is, and what there is to say if there is none.
+
+use std::time::SystemTime;
+
+use common::model::Namespace;
+use common::net::token::TokenError;
+use hyper::header::{CACHE_CONTROL, HOST};
+use hyper::{Request, Response, StatusCode};
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::{Body, Web, answer, set};
+
+/// Where browsers find the picture.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    /// What this edge is called.
+    pub(crate) name: String,
+    /// WebTransport, the best first, as `https://HOST:PORT`; where there is none, at the host that the browser
+    /// asked, at this port.
+    pub(crate) moqt: Vec<String>,
+    pub(crate) moqt_port: u16,
+    /// Whether browsers are to believe this edge's certificate by its hash.
+    pub(crate) pin: bool,
+}
+
+/// Why there is no picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    WrongLink,
+    Expired,
+}
+
+impl Web {
+    pub(super) fn config<B>(&self, event: &str, request: &Request<B>) -> Response<Body> {
+        let query = request.uri().query().unwrap_or_default();
+        let token = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "t");
+        let token = token.map(|(_, value)| value.into_owned());
+        let host = request.uri().host().or_else(|| host(request));
+        let (status, body) = match self.admit(event, token.as_deref()) {
+            Ok(namespace) => {
+                let live = self.tracks.namespaces().borrow().contains_key(&namespace);
+                let hash = self.addresses.pin.then_some(&self.sha256);
+                let body = json!({
+                    "event": event,
+                    "title": event,
+                    "state": if live { "live" } else { "lobby" },
+                    "moqt": self.moqt(event, token.as_deref().unwrap_or_default(), host.unwrap_or("localhost")),
+                    "certificate_sha256": hash,
+                    "edge": self.addresses.name,
+                });
+                (StatusCode::OK, body)
+            }
+            Err(Refused::Expired) => (StatusCode::FORBIDDEN, json!({ "event": event, "state": "expired" })),
+            Err(Refused::WrongLink) => {
+                (StatusCode::UNAUTHORIZED, json!({ "event": event, "state": "wrong_link" }))
+            }
+        };
+        let mut response = answer(status, "application/json", body.to_string());
+        set(&mut response, CACHE_CONTROL, "no-store");
+        response
+    }
+
+    fn admit(&self, event: &str, token: Option<&str>) -> Result<Namespace, Refused> {
+        let namespace = Namespace::event(event).map_err(|_| Refused::WrongLink)?;
+        let pass = self.door.admit(SystemTime::now(), token).map_err(|error| match error {
+            TokenError::Expired { .. } => Refused::Expired,
+            _ => Refused::WrongLink,
+        })?;
+        pass.may_read(&namespace).then_some(namespace).ok_or(Refused::WrongLink)
+    }
+
+    fn moqt(&self, event: &str, token: &str, host: &str) -> Vec<String> {
+        let Addresses { moqt, moqt_port, .. } = &self.addresses;
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("t", token).finish();
+        let own = [format!("https://{host}:{moqt_port}")];
+        let bases = if moqt.is_empty() { &own[..] } else { moqt };
+        bases.iter().map(|base| format!("{base}/{event}?{query}")).collect()
+    }
+}
+
+/// The host that a browser asked for, without its port.
+fn host<B>(request: &Request<B>) -> Option<&str> {
+    let host = request.headers().get(HOST)?.to_str().ok()?;
+    // An IPv6 address has brackets around it, and colons in it.
+    match host.rfind(']') {
+        Some(end) => Some(&host[..=end]),
+        None => host.split(':').next(),
+    }
+}

@@ -1,0 +1,108 @@
+//! What browsers ask an edge for over HTTP.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/e/EVENT?t=TOKEN` | the viewer page |
+//! | `/e/EVENT/config.json?t=TOKEN` | what the page has to know, or why it may not |
+//! | `/assets/…` | the page's parts |
+//! | `/certificate.sha256` | the hash by which a certificate that nobody has signed is believed |
+//!
+//! The page is the same for everybody, and says nothing of the event; who may watch is decided by the token,
+//! which the configuration and every other way to the picture ask for.
+
+mod config;
+mod files;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::net::door::Door;
+use common::net::http::Server;
+use common::net::tracks::Tracks;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue,
+};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::TcpListener;
+
+pub(crate) use self::config::Addresses;
+use self::files::Files;
+
+/// A body of ours is whole before it is sent.
+pub(crate) type Body = Full<Bytes>;
+
+/// The web server of an edge.
+pub(crate) struct Web {
+    pub(crate) door: Door,
+    pub(crate) tracks: Tracks,
+    pub(crate) addresses: Addresses,
+    /// The hash of the edge's certificate, in hex.
+    pub(crate) sha256: String,
+    files: Files,
+}
+
+impl Web {
+    /// A server with the page in it. `frame_ancestors` are the sites that may show it in a frame.
+    pub(crate) fn new(
+        door: Door,
+        tracks: Tracks,
+        addresses: Addresses,
+        sha256: String,
+        frame_ancestors: &[String],
+    ) -> Self {
+        Self { door, tracks, addresses, sha256, files: Files::new(frame_ancestors) }
+    }
+
+    /// Serves browsers until the future is dropped.
+    pub(crate) async fn run(self: Arc<Self>, server: Server, listener: TcpListener) {
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let response = self.answer(&request);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        server.run(listener, answer).await;
+    }
+
+    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let path: Vec<_> = request.uri().path().trim_start_matches('/').split('/').collect();
+        match path[..] {
+            ["e", _] => self.files.page(request),
+            ["e", event, "config.json"] => self.config(event, request),
+            ["certificate.sha256"] => self.certificate(),
+            _ => self.files.file(request),
+        }
+    }
+
+    fn certificate(&self) -> Response<Body> {
+        let mut response = text(StatusCode::OK, self.sha256.clone());
+        // The hash changes with the certificate, and pages of other sites may ask for it.
+        set(&mut response, CACHE_CONTROL, "no-store");
+        set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+        response
+    }
+}
+
+/// A few words.
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", body)
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    set(&mut response, CONTENT_TYPE, kind);
+    set(&mut response, HeaderName::from_static("x-content-type-options"), "nosniff");
+    response
+}
+
+fn set(response: &mut Response<Body>, name: HeaderName, value: &'static str) {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+}
