@@ -226,6 +226,11 @@ impl System {
         format!("moqt://localhost:{port}/{event}?t={viewer}#sha256:{sha256}")
     }
 
+    fn page_url(&self) -> String {
+        let port = self.of(Role::Edge).next().map_or(0, |(_, listening)| listening.http());
+        format!("http://localhost:{port}/e/{}?t={}", self.event, self.secrets.viewer)
+    }
+
     fn json(&self) -> Value {
         let node = |(process, it): (&Process, &Listening)| {
             json!({
@@ -249,6 +254,7 @@ impl System {
         json!({
             "event": self.event,
             "watch_url": self.watch_url(),
+            "page_url": self.page_url(),
             "origin": origin,
             "relays": self.of(Role::Relay).map(node).collect::<Vec<_>>(),
             "edges": self.of(Role::Edge).map(edge).collect::<Vec<_>>(),
@@ -272,11 +278,12 @@ impl System {
             count => format!("{count} {}s", role.name()),
         };
         format!(
-            "Event {} is open: {}, {}, {}.\n{on_air}\nWatch:\n  stentor watch '{}'\nCtrl-C ends everything.\n",
+            "Event {} is open: {}, {}, {}.\n{on_air}\nWatch:\n  {}\n  stentor watch '{}'\nCtrl-C ends everything.\n",
             self.event,
             count(Role::Origin),
             count(Role::Relay),
             count(Role::Edge),
+            self.page_url(),
             self.watch_url()
         )
     }

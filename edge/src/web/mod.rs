@@ -12,6 +12,8 @@
 
 mod config;
 mod files;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -74,7 +76,7 @@ impl Web {
         }
         let path: Vec<_> = request.uri().path().trim_start_matches('/').split('/').collect();
         match path[..] {
-            ["e", _] => self.files.page(request),
+            ["e", event] if !event.is_empty() => self.files.page(request),
             ["e", event, "config.json"] => self.config(event, request),
             ["certificate.sha256"] => self.certificate(),
             _ => self.files.file(request),
