@@ -41,10 +41,13 @@ pub struct EdgeSettings {
     /// What this edge is called in the page's statistics [default: edge]
     #[arg(long, value_name = "NAME", env = "STENTOR_NAME")]
     pub name: Option<String>,
-    /// Where browsers reach edges by WebTransport, this one first: https://HOST:PORT. May be repeated [default:
-    /// the host that the page was asked of, and the MoQT port]
-    #[arg(long, value_name = "URL", env = "STENTOR_MOQT_URL", value_delimiter = ',')]
-    pub moqt_url: Vec<String>,
+    /// Where browsers reach this edge by WebTransport: https://HOST:PORT [default: the host that the page was
+    /// asked of, and the MoQT port]
+    #[arg(long, value_name = "URL", env = "STENTOR_MOQT_URL")]
+    pub moqt_url: Option<String>,
+    /// Where browsers reach another edge, should this one go: https://HOST:PORT. May be repeated
+    #[arg(long, value_name = "URL", env = "STENTOR_OTHER_EDGE", value_delimiter = ',')]
+    pub other_edge: Vec<String>,
     /// Tell browsers the certificate's hash, which they believe for at most 14 days [default: for a certificate
     /// that was made, and not for one from a file]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "STENTOR_PIN")]
@@ -60,7 +63,8 @@ struct Config {
     http: SocketAddr,
     https: Option<SocketAddr>,
     name: String,
-    moqt: Vec<String>,
+    moqt: Option<String>,
+    others: Vec<String>,
     pin: bool,
     frame_ancestors: Vec<String>,
 }
@@ -74,7 +78,8 @@ impl EdgeSettings {
                 ("http", Slot::One(&mut self.http)),
                 ("https", Slot::One(&mut self.https)),
                 ("name", Slot::One(&mut self.name)),
-                ("moqt-url", Slot::Many(&mut self.moqt_url)),
+                ("moqt-url", Slot::One(&mut self.moqt_url)),
+                ("other-edge", Slot::Many(&mut self.other_edge)),
                 ("pin", Slot::One(&mut self.pin)),
                 ("frame-ancestor", Slot::Many(&mut self.frame_ancestor)),
             ]);
@@ -88,10 +93,11 @@ impl EdgeSettings {
         let http = mistakes.parsed("http", &self.http).unwrap_or_else(|| everywhere(HTTP_PORT));
         let https = mistakes.parsed("https", &self.https);
         let pin = mistakes.parsed("pin", &self.pin).unwrap_or_else(|| self.node.certificate.is_none());
-        for (setting, urls) in [("moqt-url", &self.moqt_url), ("frame-ancestor", &self.frame_ancestor)] {
-            for url in urls.iter().filter(|url| !is_origin(url)) {
-                mistakes.note(setting, format!("`{url}` is not https://HOST or https://HOST:PORT"));
-            }
+        let own = self.moqt_url.iter().map(|url| ("moqt-url", url));
+        let others = self.other_edge.iter().map(|url| ("other-edge", url));
+        let frames = self.frame_ancestor.iter().map(|url| ("frame-ancestor", url));
+        for (setting, url) in own.chain(others).chain(frames).filter(|(_, url)| !is_origin(url)) {
+            mistakes.note(setting, format!("`{url}` is not https://HOST or https://HOST:PORT"));
         }
         let node =
             self.node.resolve(everywhere(MOQT_PORT), (Ipv4Addr::LOCALHOST, OPS_PORT).into(), &mut mistakes);
@@ -99,7 +105,8 @@ impl EdgeSettings {
         // Without a mistake there is a node.
         let Some(node) = node else { return Err(Mistakes::default()) };
         let name = self.name.unwrap_or_else(|| "edge".to_owned());
-        Ok(Config { node, http, https, name, moqt: self.moqt_url, pin, frame_ancestors: self.frame_ancestor })
+        let (moqt, others, frame_ancestors) = (self.moqt_url, self.other_edge, self.frame_ancestor);
+        Ok(Config { node, http, https, name, moqt, others, pin, frame_ancestors })
     }
 }
 
@@ -117,7 +124,7 @@ fn is_origin(text: &str) -> bool {
 /// Everything that is wrong with the settings, or the port that cannot be bound.
 pub async fn run(settings: EdgeSettings) -> anyhow::Result<()> {
     let with_parent = settings.node.exit_with_parent;
-    let Config { node, http, https, name, moqt, pin, frame_ancestors } = settings.resolve()?;
+    let Config { node, http, https, name, moqt, others, pin, frame_ancestors } = settings.resolve()?;
     let sha256 = write_sha256(&node.identity.sha256());
     let (door, tls) = (node.door.clone(), Arc::new(web_config(&node.identity)?));
     let node = Node::bind(node, Registry::new()).await?;
@@ -135,7 +142,7 @@ pub async fn run(settings: EdgeSettings) -> anyhow::Result<()> {
         "https": secure.as_ref().and_then(|listener| listener.local_addr().ok()).map(|addr| addr.to_string()),
         "certificate_sha256": sha256,
     });
-    let addresses = Addresses { name, moqt, moqt_port: moqt_addr.port(), pin };
+    let addresses = Addresses { name, moqt, moqt_port: moqt_addr.port(), others, pin };
     let web = Arc::new(Web::new(door, node.tracks().clone(), addresses, sha256, &frame_ancestors));
     let mut tasks = JoinSet::new();
     tasks.spawn(web.clone().run(Server::plain(CONNECTIONS_MAX), plain));

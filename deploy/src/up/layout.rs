@@ -59,6 +59,15 @@ pub(crate) struct NodePlan {
     ports: Ports,
 }
 
+/// The MoQT ports of other nodes that a node has to know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Links {
+    /// Those that it pulls from, the best first.
+    pub(crate) parents: Vec<u16>,
+    /// Other edges.
+    pub(crate) others: Vec<u16>,
+}
+
 impl NodePlan {
     pub(crate) fn new(role: Role, number: u16, choice: Choice) -> Self {
         let first = match role {
@@ -88,7 +97,7 @@ impl NodePlan {
     }
 
     /// Its settings, as they stand in a file.
-    pub(crate) fn settings(&self, secrets: &Secrets, event: &str, probe: bool, parents: &[u16]) -> String {
+    pub(crate) fn settings(&self, secrets: &Secrets, event: &str, probe: bool, links: &Links) -> String {
         let Ports { moqt, ops, http, rtmp } = self.ports;
         let mut table = Table::new();
         let mut set = |key: &str, value: Value| drop(table.insert(key.to_owned(), value));
@@ -104,15 +113,17 @@ impl NodePlan {
             set("name", self.name().into());
             // The certificate of a local system is made for it.
             set("pin", true.into());
+            let url = |port: &u16| Value::from(format!("https://localhost:{port}"));
+            set("other-edge", links.others.iter().map(url).collect::<Vec<_>>().into());
         }
         if let Some(rtmp) = rtmp {
             set("rtmp", format!("[::]:{rtmp}").into());
             set("event", vec![Value::from(format!("{event}={}", secrets.stream_key))].into());
             set("probe", probe.into());
         }
-        if !parents.is_empty() {
+        if !links.parents.is_empty() {
             let url = |port: &u16| Value::from(format!("moqt://localhost:{port}"));
-            set("parent", parents.iter().map(url).collect::<Vec<_>>().into());
+            set("parent", links.parents.iter().map(url).collect::<Vec<_>>().into());
             set("parent-sha256", secrets.sha256.clone().into());
             set("parent-token-file", text(&secrets.node_token));
         }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::child::{Listening, Process};
-use self::layout::{Choice, EDGES_MAX, NodePlan, RELAYS_MAX, Role};
+use self::layout::{Choice, EDGES_MAX, Links, NodePlan, RELAYS_MAX, Role};
 use self::secrets::Secrets;
 use self::table::Row;
 
@@ -113,8 +113,8 @@ impl System {
         let edges = (1..=args.edges).map(|number| (Role::Edge, number));
         for (role, number) in [(Role::Origin, 1)].into_iter().chain(relays).chain(edges) {
             let plan = NodePlan::new(role, number, choice);
-            let parents = system.parents(role, number);
-            let text = plan.settings(&system.secrets, &system.event, !args.no_probe, &parents);
+            let links = Links { parents: system.parents(role, number), others: system.other_edges(role) };
+            let text = plan.settings(&system.secrets, &system.event, !args.no_probe, &links);
             let path = settings.join(format!("{}.toml", plan.name()));
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             let path = path.to_string_lossy();
@@ -149,6 +149,14 @@ impl System {
                 relays.rotate_left(first);
                 relays
             }
+        }
+    }
+
+    /// Edges that browsers may go to from the next one: those that are up.
+    fn other_edges(&self, role: Role) -> Vec<u16> {
+        match role {
+            Role::Edge => self.of(Role::Edge).map(|(_, listening)| listening.moqt()).collect(),
+            _ => Vec::new(),
         }
     }
 

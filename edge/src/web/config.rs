@@ -16,10 +16,12 @@ use super::{Body, Web, answer, set};
 pub(crate) struct Addresses {
     /// What this edge is called.
     pub(crate) name: String,
-    /// WebTransport, the best first, as `https://HOST:PORT`; where there is none, at the host that the browser
-    /// asked, at this port.
-    pub(crate) moqt: Vec<String>,
+    /// This edge by WebTransport, as `https://HOST:PORT`; where it is not said, at the host that the browser asked, and this
+    /// port.
+    pub(crate) moqt: Option<String>,
     pub(crate) moqt_port: u16,
+    /// Other edges, the same way.
+    pub(crate) others: Vec<String>,
     /// Whether browsers are to believe this edge's certificate by its hash.
     pub(crate) pin: bool,
 }
@@ -71,11 +73,10 @@ impl Web {
     }
 
     fn moqt(&self, event: &str, token: &str, host: &str) -> Vec<String> {
-        let Addresses { moqt, moqt_port, .. } = &self.addresses;
+        let Addresses { moqt, moqt_port, others, .. } = &self.addresses;
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("t", token).finish();
-        let own = [format!("https://{host}:{moqt_port}")];
-        let bases = if moqt.is_empty() { &own[..] } else { moqt };
-        bases.iter().map(|base| format!("{base}/{event}?{query}")).collect()
+        let own = moqt.clone().unwrap_or_else(|| format!("https://{host}:{moqt_port}"));
+        [&own].into_iter().chain(others).map(|base| format!("{base}/{event}?{query}")).collect()
     }
 }
 

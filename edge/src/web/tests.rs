@@ -23,7 +23,13 @@ impl Site {
         let (private, public) = generate_keys().unwrap();
         let door = Door::Tokens(Verifier::from_pems([public]).unwrap());
         let tracks = Tracks::new(Limits::default(), Budget::new(1 << 20));
-        let addresses = Addresses { name: "edge-7".into(), moqt: vec![], moqt_port: 4461, pin: true };
+        let addresses = Addresses {
+            name: "edge-7".into(),
+            moqt: None,
+            moqt_port: 4461,
+            others: vec!["https://edge-8.example".into()],
+            pin: true,
+        };
         let frames = ["https://intranet.example".to_owned()];
         let web = Web::new(door, tracks, addresses, "ab".repeat(32), &frames);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -66,7 +72,13 @@ async fn whoever_has_a_good_link_is_told_where_the_picture_is() {
     let _on_air = site.web.tracks.announce(common::model::Namespace::event("hall").unwrap(), None).unwrap();
     let (_, told) = site.config("hall", &token).await;
     assert_eq!(told["state"], "live");
-    assert_eq!(told["moqt"], json!([format!("https://edge.example:4461/hall?t={token}")]));
+    assert_eq!(
+        told["moqt"],
+        json!([
+            format!("https://edge.example:4461/hall?t={token}"),
+            format!("https://edge-8.example/hall?t={token}"),
+        ])
+    );
     assert_eq!(told["certificate_sha256"], "ab".repeat(32));
 }
 
