@@ -88,6 +88,11 @@ impl NodePlan {
         Self { role, number, ports }
     }
 
+    /// Its MoQT port, if that is known before it is there.
+    pub(crate) fn moqt(&self) -> Option<u16> {
+        Some(self.ports.moqt).filter(|port| *port > 0)
+    }
+
     /// `origin`, `relay-1`, …
     pub(crate) fn name(&self) -> String {
         match self.role {

@@ -113,7 +113,8 @@ impl System {
         let edges = (1..=args.edges).map(|number| (Role::Edge, number));
         for (role, number) in [(Role::Origin, 1)].into_iter().chain(relays).chain(edges) {
             let plan = NodePlan::new(role, number, choice);
-            let links = Links { parents: system.parents(role, number), others: system.other_edges(role) };
+            let links =
+                Links { parents: system.parents(role, number), others: system.other_edges(&plan, args) };
             let text = plan.settings(&system.secrets, &system.event, !args.no_probe, &links);
             let path = settings.join(format!("{}.toml", plan.name()));
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -152,10 +153,17 @@ impl System {
         }
     }
 
-    /// Edges that browsers may go to from the next one: those that are up.
-    fn other_edges(&self, role: Role) -> Vec<u16> {
-        match role {
-            Role::Edge => self.of(Role::Edge).map(|(_, listening)| listening.moqt()).collect(),
+    /// Edges that browsers may go to from this one: all others, or those that are up, where ports are not known
+    /// before.
+    fn other_edges(&self, plan: &NodePlan, args: &UpArgs) -> Vec<u16> {
+        match (plan.role, plan.moqt()) {
+            (Role::Edge, None) => self.of(Role::Edge).map(|(_, listening)| listening.moqt()).collect(),
+            (Role::Edge, Some(own)) => {
+                let choice = Choice::Offset(args.port_offset);
+                let all =
+                    (1..=args.edges).filter_map(|number| NodePlan::new(Role::Edge, number, choice).moqt());
+                all.filter(|port| *port != own).collect()
+            }
             _ => Vec::new(),
         }
     }
