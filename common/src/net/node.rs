@@ -53,7 +53,7 @@ pub struct Bounds {
     pub linger: Duration,
     /// Bytes of all tracks together: the default holds 10 s of 64 events of 5 Mb/s twice.
     pub cache_bytes_max: usize,
-    /// Connections at once. One is about 60 KiB, so the default is 1 GiB.
+    /// Connections at once. A viewer of 1.4 Mb/s was measured to take 105 KiB, so the default is 1.7 GiB.
     pub connections_max: usize,
 }
 
