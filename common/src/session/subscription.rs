@@ -11,7 +11,8 @@ use super::request::{Request, RequestKey, StreamKey, after};
 use super::token::Credential;
 use crate::model::{FullTrackName, Location};
 use crate::wire::code::{DoneCode, RequestCode, ResetCode};
-use crate::wire::message::{Message, Publish, PublishDone, RequestOk, Subscribe, SubscribeOk};
+use crate::wire::Version;
+use crate::wire::message::{Filter, Message, Publish, PublishDone, RequestOk, Subscribe, SubscribeOk};
 use crate::wire::parameter::Parameters;
 
 /// A track that we receive: by our SUBSCRIBE, or by the peer's PUBLISH.
@@ -289,7 +290,11 @@ impl Session {
         if self.serves_of(&name).next().is_some() {
             return Err(duplicate().into());
         }
-        let options = SubscribeOptions::from_parameters(&message.parameters);
+        let mut options = SubscribeOptions::from_parameters(&message.parameters);
+        // It asks for what comes next and decodes from key frames only, so it would wait for the next group.
+        if self.config.version == Version::Draft18MoqLiteJs && options.filter == Some(Filter::Largest) {
+            options.filter = None;
+        }
         let serve = Serve { name: name.clone(), options: options.clone(), state: ServeState::Asked };
         self.set_request(key, Request::Serve(serve));
         self.emit(Event::Subscribe { request: RequestKey(key), name, options, credentials });

@@ -267,7 +267,8 @@ fn a_browser_library_that_errs_is_understood_and_nobody_else_is_when_they_do() {
     let (mut alone, key) = ask(Some("moq-lite-js".into())).unwrap();
     let (_, events) = alone.heard(key);
     let [Event::Subscribe { request, options, .. }] = &events[..] else { panic!("{events:?}") };
-    assert_eq!(options.priority, 155);
+    // It asked for what comes after the largest object, and gets the group that it can decode.
+    assert_eq!((options.priority, options.filter), (155, None));
     // It cannot read where a track is.
     let largest = Some(Location::new(7, 7));
     alone

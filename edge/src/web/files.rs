@@ -23,8 +23,8 @@ struct Dist;
 /// The page, which every event has.
 const PAGE: &str = "index.html";
 
-/// Files with a hash of their contents in their names live here.
-const HASHED: &str = "assets/";
+/// Where its parts are asked for. All have a hash of their contents in their names.
+const ASSETS: &str = "/assets/";
 
 /// The files of the page.
 pub(super) struct Files {
@@ -60,10 +60,10 @@ impl Files {
 
     /// Any other file.
     pub(super) fn file<B>(&self, request: &Request<B>) -> Response<Body> {
-        match request.uri().path().trim_start_matches('/') {
+        match request.uri().path().strip_prefix(ASSETS) {
+            Some(name) if name != PAGE => self.serve(name, request),
             // Without an event the page has nothing to show.
-            PAGE | "" => text(StatusCode::NOT_FOUND, "there is nothing here: use the whole link\n"),
-            name => self.serve(name, request),
+            _ => text(StatusCode::NOT_FOUND, "there is nothing here: use the whole link\n"),
         }
     }
 
@@ -88,7 +88,7 @@ impl Files {
         }
         set(&mut response, VARY, "accept-encoding");
         response.headers_mut().insert(ETAG, file.etag.clone());
-        let cache = if name.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+        let cache = if name == PAGE { "no-cache" } else { "public, max-age=31536000, immutable" };
         set(&mut response, CACHE_CONTROL, cache);
         response
     }
@@ -127,11 +127,11 @@ fn kind(name: &str) -> &'static str {
 }
 
 /// What the page may load: itself, and the picture from this edge or another. Styles are set by scripts, and
-/// players work with blobs.
+/// players work with blobs, also for the script that plays sound.
 fn policy(frame_ancestors: &[String]) -> HeaderValue {
     let ancestors = frame_ancestors.join(" ");
     let policy = format!(
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self' \
+        "default-src 'none'; script-src 'self' blob:; worker-src 'self' blob:; style-src 'self' \
          'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; media-src 'self' blob: https:; connect-src 'self' \
          blob: https:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self' {ancestors}"
     );
