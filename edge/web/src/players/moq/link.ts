@@ -1,0 +1,97 @@
+/** The session with an edge: opened within a time limit, moved to another edge when it is lost. */
+
+import { Net, Signals } from "@moq/watch";
+import { corrected } from "./draft18";
+
+type Session = Net.Connection.Established;
+
+/** How long WebTransport may take until another way is tried: the promise of the page is a picture within 3 s. */
+const UP_MS_MAX = 1_500;
+
+/** So many losses in a row, and this network does not carry WebTransport. */
+const LOSSES_MAX = 2;
+
+/** A session that held for so long was a good one: a loss after it is the first. */
+const HELD_MS = 60_000;
+
+/** Keeps a session with one of several edges. */
+export class Link {
+	/** The session, while there is one. */
+	readonly session = new Signals.Signal<Session | undefined>(undefined);
+	/** The edge that serves it: host and port. */
+	server = "";
+
+	#stop = new AbortController();
+
+	/** `givenUp` is told once, when no session is to be had any more. */
+	constructor(
+		private readonly urls: string[],
+		private readonly certificateSha256: string | undefined,
+		private readonly givenUp: (why: string) => void,
+	) {
+		void this.#keep();
+	}
+
+	/** Ends it. */
+	close(): void {
+		this.#stop.abort();
+	}
+
+	async #keep(): Promise<void> {
+		let losses = 0;
+		let why = "no address";
+		for (let turn = 0; losses < LOSSES_MAX && this.urls.length > 0; turn++) {
+			const url = this.urls[turn % this.urls.length] ?? "";
+			const since = performance.now();
+			try {
+				await this.#hold(url);
+				why = "the session ended";
+			} catch (error) {
+				why = error instanceof Error ? error.message : String(error);
+			}
+			this.session.set(undefined);
+			if (this.#stop.signal.aborted) return;
+			losses = performance.now() - since > HELD_MS ? 1 : losses + 1;
+		}
+		this.givenUp(why);
+	}
+
+	/** Opens a session, and returns when it is over. */
+	async #hold(url: string): Promise<void> {
+		const session = await open(url, this.certificateSha256, this.#stop.signal);
+		this.server = new URL(url).host;
+		this.session.set(session);
+		const stopped = () => session.close();
+		this.#stop.signal.addEventListener("abort", stopped, { once: true });
+		await session.closed.finally(() => this.#stop.signal.removeEventListener("abort", stopped));
+	}
+}
+
+async function open(url: string, certificateSha256: string | undefined, stop: AbortSignal): Promise<Session> {
+	const limit = AbortSignal.any([stop, AbortSignal.timeout(UP_MS_MAX)]);
+	const transport = new WebTransport(url, {
+		allowPooling: false,
+		congestionControl: "low-latency",
+		protocols: ["moqt-18"],
+		serverCertificateHashes: certificateSha256
+			? [{ algorithm: "sha-256", value: fromHex(certificateSha256) }]
+			: undefined,
+	} as WebTransportOptions);
+	transport.closed.catch(() => {});
+	const tooLate = () => transport.close();
+	limit.addEventListener("abort", tooLate, { once: true });
+	try {
+		await transport.ready;
+		return await Net.Connection.connect(new URL(url), {
+			transport: corrected(transport),
+			discovery: false,
+			signal: limit,
+		});
+	} finally {
+		limit.removeEventListener("abort", tooLate);
+	}
+}
+
+function fromHex(text: string): Uint8Array<ArrayBuffer> {
+	return Uint8Array.from(text.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16));
+}

@@ -1,0 +1,181 @@
+/** What the stories stand on: a running Stentor, a page server, a browser, and eyes for the frame counter. */
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { dirname, extname, join, normalize } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const repository = join(here, "../../..");
+const dist = join(here, "../dist");
+
+/** Where the screenshots go: test output, not part of the project. */
+export const results = process.env.STENTOR_WEB_RESULTS ?? join(here, "../test-results");
+
+const TYPES = {
+	".html": "text/html; charset=utf-8",
+	".js": "text/javascript",
+	".css": "text/css",
+	".m3u8": "application/vnd.apple.mpegurl",
+	".m4s": "video/iso.segment",
+	".mp4": "video/mp4",
+};
+
+/** `stentor up --demo` on free ports; `stop` ends it and all its nodes. */
+export async function startStentor() {
+	const candidates = [process.env.STENTOR_BIN, join(repository, "target/release/stentor"), join(repository, "target/debug/stentor")];
+	const program = candidates.find((it) => it && existsSync(it));
+	if (!program) throw new Error("no stentor binary: cargo build -p stentor, or set STENTOR_BIN");
+	const data = await mkdtemp(join(tmpdir(), "stentor-web-"));
+	const child = spawn(program, ["up", "--demo", "--any-port", "--output", "json", "--data", data], {
+		stdio: ["ignore", "pipe", "inherit"],
+	});
+	const [line] = await once(createInterface(child.stdout), "line");
+	const up = JSON.parse(line);
+	const token = new URL(up.watch_url).searchParams.get("t");
+	return {
+		...up,
+		token,
+		moqt: up.edges.map(({ webtransport }) => `${webtransport}?t=${token}`),
+		async stop() {
+			child.kill("SIGINT");
+			await once(child, "exit");
+			await rm(data, { recursive: true, force: true });
+		},
+	};
+}
+
+/** The demo clip as a live HLS playlist, made by ffmpeg: stands for an edge's until the page is served by one. */
+export async function startHls() {
+	const folder = await mkdtemp(join(tmpdir(), "stentor-hls-"));
+	const clip = join(repository, "deploy/demo/demo.mp4");
+	const ffmpeg = spawn("ffmpeg", [
+		...["-hide_banner", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i", clip, "-c", "copy"],
+		...["-f", "hls", "-hls_time", "2", "-hls_list_size", "6", "-hls_segment_type", "fmp4"],
+		...["-hls_flags", "delete_segments+program_date_time+independent_segments", join(folder, "index.m3u8")],
+	]);
+	while (!existsSync(join(folder, "index.m3u8"))) await new Promise((resolve) => setTimeout(resolve, 50));
+	return {
+		folder,
+		async stop() {
+			ffmpeg.kill("SIGKILL");
+			await once(ffmpeg, "exit");
+			await rm(folder, { recursive: true, force: true });
+		},
+	};
+}
+
+/**
+ * Serves the page as an edge does: `/e/EVENT`, `/assets/`, and `/e/EVENT/config.json` with the answer of `config`,
+ * which is `{ status, body }`; and `hls` where given.
+ */
+export async function servePage(config, hls) {
+	const asked = [];
+	const server = createServer(async (request, response) => {
+		const { pathname } = new URL(request.url, "http://localhost");
+		asked.push(pathname);
+		const send = async (file) => {
+			try {
+				const bytes = await readFile(file);
+				response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
+				response.setHeader("cache-control", "no-store");
+				response.end(bytes);
+			} catch {
+				response.statusCode = 404;
+				response.end();
+			}
+		};
+		if (/^\/e\/[^/]+\/config\.json$/.test(pathname)) {
+			const { status = 200, body } = config(request);
+			response.statusCode = status;
+			response.setHeader("content-type", "application/json");
+			response.end(JSON.stringify(body));
+		} else if (/^\/e\/[^/]+$/.test(pathname)) await send(join(dist, "index.html"));
+		else if (pathname.startsWith("/assets/")) await send(join(dist, normalize(pathname.slice("/assets".length))));
+		else if (hls && pathname.startsWith("/hls/")) await send(join(hls.folder, normalize(pathname.slice("/hls".length))));
+		else {
+			response.statusCode = 404;
+			response.end();
+		}
+	});
+	server.listen(0);
+	await once(server, "listening");
+	const origin = `http://localhost:${server.address().port}`;
+	return {
+		origin,
+		asked,
+		link: (query = "") => `${origin}/e/demo?t=TOKEN${query}`,
+		async stop() {
+			server.closeAllConnections();
+			server.close();
+			await once(server, "close");
+		},
+	};
+}
+
+/** What an edge says of a live event. */
+export function liveConfig(changes) {
+	return {
+		event: "demo",
+		title: "Town hall: one voice to a million",
+		state: "live",
+		starts_at: null,
+		moqt: [],
+		certificate_sha256: null,
+		hls: null,
+		edge: "edge-1",
+		...changes,
+	};
+}
+
+/** A headless browser. */
+export function openBrowser(args = []) {
+	return chromium.launch({
+		executablePath: process.env.CHROMIUM_BIN ?? "/usr/bin/chromium",
+		args: ["--no-sandbox", ...args],
+	});
+}
+
+/** A page of `browser` that remembers requests to anybody else and errors of its script. */
+export async function openPage(browser, origin, options = {}) {
+	const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, ...options });
+	page.strangers = [];
+	page.failures = [];
+	page.on("request", (request) => {
+		const url = new URL(request.url());
+		if (["http:", "https:"].includes(url.protocol) && url.origin !== origin) page.strangers.push(request.url());
+	});
+	page.on("pageerror", (error) => page.failures.push(error.message));
+	return page;
+}
+
+/** Keeps a picture of the page. */
+export async function keepScreenshot(page, name) {
+	await mkdir(results, { recursive: true });
+	await page.screenshot({ path: join(results, `${name}.png`) });
+}
+
+/** The number in the sixteen cells at the top left of the picture, bit 0 leftmost; `undefined` without a picture. */
+export function frameNumber(page) {
+	return page.evaluate(() => {
+		const picture = document.querySelector(".picture");
+		const width = picture?.videoWidth ?? picture?.width ?? 0;
+		if (width < 640) return undefined;
+		const copy = new OffscreenCanvas(512, 32).getContext("2d", { willReadFrequently: true });
+		copy.drawImage(picture, 0, 0, 512, 32, 0, 0, 512, 32);
+		let number = 0;
+		for (let bit = 0; bit < 16; bit++) if (copy.getImageData(bit * 32 + 16, 16, 1, 1).data[0] > 127) number |= 1 << bit;
+		return number;
+	});
+}
+
+/** Waits until the picture moves. */
+export function pictureMoves(page, frames = 5, timeout = 15_000) {
+	return page.waitForFunction((wanted) => Number(document.querySelector("#stage").dataset.frames ?? 0) >= wanted, frames, { timeout });
+}
