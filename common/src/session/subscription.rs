@@ -10,8 +10,8 @@ use super::name::detached_track;
 use super::request::{Request, RequestKey, StreamKey, after};
 use super::token::Credential;
 use crate::model::{FullTrackName, Location};
-use crate::wire::code::{DoneCode, RequestCode, ResetCode};
 use crate::wire::Version;
+use crate::wire::code::{DoneCode, RequestCode, ResetCode};
 use crate::wire::message::{Filter, Message, Publish, PublishDone, RequestOk, Subscribe, SubscribeOk};
 use crate::wire::parameter::Parameters;
 
