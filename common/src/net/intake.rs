@@ -251,12 +251,14 @@ impl Intake {
 
     /// The stream was reset, or the connection is gone, after which the subgroup may be resumed.
     fn give_up(&mut self, over: Over) -> Taken {
-        if let (State::Objects(objects), Over::Peer(code)) = (&mut self.state, over)
-            && let Some(writer) = objects.writer.take()
-        {
-            writer.reset(code);
-        }
-        match self.state {
+        let Over::Peer(code) = over else { return Taken::Over };
+        match &mut self.state {
+            State::Objects(objects) => {
+                if let Some(writer) = objects.writer.take() {
+                    writer.reset(code);
+                }
+                Taken::Over
+            }
             State::Control => Taken::ControlClosed,
             _ => Taken::Over,
         }

@@ -188,11 +188,11 @@ impl Node {
     /// Serves until `shutdown` is ready, then tells everybody and ends.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { endpoint, ops, parents, connections_max, shared, registry, readiness } = self;
-        let mut background = JoinSet::new();
+        let (mut background, mut upstream) = (JoinSet::new(), JoinSet::new());
         background.spawn(Ops::new(registry, readiness.clone()).run(ops));
         if !parents.is_empty() {
             background.spawn(watch_link(shared.link(), readiness));
-            background.spawn(Upstream::new(shared.clone(), endpoint.clone(), parents).run());
+            upstream.spawn(Upstream::new(shared.clone(), endpoint.clone(), parents).run());
         }
         let mut peers = JoinSet::new();
         let mut sweep = interval(SWEEP);
@@ -215,6 +215,8 @@ impl Node {
                 _ = sweep.tick() => shared.sweep(),
             }
         }
+        // A parent that is left is not lost.
+        upstream.shutdown().await;
         endpoint.close().await;
     }
 }
