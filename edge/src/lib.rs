@@ -1,5 +1,6 @@
 //! The edge: the node that viewers meet, over WebTransport and raw QUIC, with a little HTTP beside it.
 
+pub mod hls;
 mod web;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
