@@ -2,18 +2,24 @@
 //! (draft-pantos-hls-rfc8216bis-22).
 //!
 //! * [`Channel`] is the sans-IO core of one event: objects go in, and it answers what a player asks.
+//! * [`Hls`] is the shell: it reads the tracks of the events that are asked for, and holds requests back
+//!   until what they ask for is there.
 //!
 //! Nothing here transcodes, copies media or knows a token. Parts and segments are lists of handles to the
 //! objects' bytes, and a playlist is rendered once per change, however many wait for it.
 
 mod body;
+mod catalog;
 mod channel;
 mod chunk;
+mod event;
 mod multivariant;
 mod playlist;
+mod reader;
 mod rendition;
 mod request;
 mod schedule;
+mod server;
 
 use std::time::Duration;
 
@@ -21,6 +27,7 @@ pub use body::Body;
 pub use channel::{Answer, Channel, Input, Output, Role, Track};
 pub use chunk::ChunkError;
 pub use request::{Reload, Request, RequestError};
+pub use server::Hls;
 
 /// How an event is cut and listed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,4 +4,5 @@
 
 mod clip;
 mod rules;
+mod shell;
 mod trouble;
