@@ -1,9 +1,11 @@
 //! The edge: the node that viewers meet, over WebTransport and raw QUIC, with a little HTTP beside it.
 
+pub mod hls;
 mod web;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use common::net::config::{Mistakes, NodeSettings, Slot, read_file, write_sha256};
@@ -16,6 +18,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use self::hls::Settings;
 use self::web::{Addresses, Web};
 
 const MOQT_PORT: u16 = 4460;
@@ -52,6 +55,15 @@ pub struct EdgeSettings {
     /// that was made, and not for one from a file]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "STENTOR_PIN")]
     pub pin: Option<String>,
+    /// What is offered to what has no WebTransport: low-latency, plain or off [default: low-latency]
+    #[arg(long, value_name = "HLS", env = "STENTOR_HLS")]
+    pub hls: Option<String>,
+    /// How long a segment of HLS is, in whole seconds [default: 4s]
+    #[arg(long, value_name = "TIME", env = "STENTOR_HLS_SEGMENT")]
+    pub hls_segment: Option<String>,
+    /// How long a part of a segment is [default: 1s]
+    #[arg(long, value_name = "TIME", env = "STENTOR_HLS_PART")]
+    pub hls_part: Option<String>,
     /// A site that may show the page in a frame: https://HOST. May be repeated
     #[arg(long, value_name = "ORIGIN", env = "STENTOR_FRAME_ANCESTOR", value_delimiter = ',')]
     pub frame_ancestor: Vec<String>,
@@ -67,6 +79,7 @@ struct Config {
     others: Vec<String>,
     pin: bool,
     frame_ancestors: Vec<String>,
+    hls: Option<Settings>,
 }
 
 impl EdgeSettings {
@@ -81,6 +94,9 @@ impl EdgeSettings {
                 ("moqt-url", Slot::One(&mut self.moqt_url)),
                 ("other-edge", Slot::Many(&mut self.other_edge)),
                 ("pin", Slot::One(&mut self.pin)),
+                ("hls", Slot::One(&mut self.hls)),
+                ("hls-segment", Slot::One(&mut self.hls_segment)),
+                ("hls-part", Slot::One(&mut self.hls_part)),
                 ("frame-ancestor", Slot::Many(&mut self.frame_ancestor)),
             ]);
             read_file(&path, slots, &mut mistakes);
@@ -93,6 +109,7 @@ impl EdgeSettings {
         let http = mistakes.parsed("http", &self.http).unwrap_or_else(|| everywhere(HTTP_PORT));
         let https = mistakes.parsed("https", &self.https);
         let pin = mistakes.parsed("pin", &self.pin).unwrap_or_else(|| self.node.certificate.is_none());
+        let hls = self.hls_settings(&mut mistakes);
         let own = self.moqt_url.iter().map(|url| ("moqt-url", url));
         let others = self.other_edge.iter().map(|url| ("other-edge", url));
         let frames = self.frame_ancestor.iter().map(|url| ("frame-ancestor", url));
@@ -106,9 +123,38 @@ impl EdgeSettings {
         let Some(node) = node else { return Err(Mistakes::default()) };
         let name = self.name.unwrap_or_else(|| "edge".to_owned());
         let (moqt, others, frame_ancestors) = (self.moqt_url, self.other_edge, self.frame_ancestor);
-        Ok(Config { node, http, https, name, moqt, others, pin, frame_ancestors })
+        Ok(Config { node, http, https, name, moqt, others, pin, frame_ancestors, hls })
+    }
+
+    fn hls_settings(&self, mistakes: &mut Mistakes) -> Option<Settings> {
+        let defaults = Settings::default();
+        let target_duration =
+            mistakes.time("hls-segment", &self.hls_segment).unwrap_or(defaults.target_duration);
+        let part = mistakes.time("hls-part", &self.hls_part).unwrap_or(defaults.part);
+        if target_duration.subsec_nanos() != 0 || !SEGMENT_SECONDS.contains(&target_duration.as_secs()) {
+            mistakes.note("hls-segment", "a segment has 1 to 10 whole seconds");
+        }
+        if part < PART_MIN || part > target_duration / 2 {
+            mistakes.note("hls-part", "a part has at least 200ms, and at most half a segment");
+        }
+        let low_latency = match self.hls.as_deref() {
+            None | Some("low-latency") => true,
+            Some("plain") => false,
+            Some("off") => return None,
+            Some(other) => {
+                mistakes.note("hls", format!("`{other}`: say low-latency, plain or off"));
+                return None;
+            }
+        };
+        Some(Settings { target_duration, part, low_latency, ..defaults })
     }
 }
+
+/// Longer segments are longer to wait for, and shorter ones more requests than seconds.
+const SEGMENT_SECONDS: std::ops::RangeInclusive<u64> = 1..=10;
+
+/// Five requests a second and viewer are enough.
+const PART_MIN: Duration = Duration::from_millis(200);
 
 /// Whether this is a scheme, a host, and perhaps a port: nothing that could end a header or a policy.
 fn is_origin(text: &str) -> bool {
@@ -124,7 +170,7 @@ fn is_origin(text: &str) -> bool {
 /// Everything that is wrong with the settings, or the port that cannot be bound.
 pub async fn run(settings: EdgeSettings) -> anyhow::Result<()> {
     let with_parent = settings.node.exit_with_parent;
-    let Config { node, http, https, name, moqt, others, pin, frame_ancestors } = settings.resolve()?;
+    let Config { node, http, https, name, moqt, others, pin, frame_ancestors, hls } = settings.resolve()?;
     let sha256 = write_sha256(&node.identity.sha256());
     let (door, tls) = (node.door.clone(), Arc::new(web_config(&node.identity)?));
     let node = Node::bind(node, Registry::new()).await?;
@@ -143,7 +189,7 @@ pub async fn run(settings: EdgeSettings) -> anyhow::Result<()> {
         "certificate_sha256": sha256,
     });
     let addresses = Addresses { name, moqt, moqt_port: moqt_addr.port(), others, pin };
-    let web = Arc::new(Web::new(door, node.tracks().clone(), addresses, sha256, &frame_ancestors));
+    let web = Arc::new(Web::new(door, node.tracks().clone(), addresses, sha256, &frame_ancestors, hls));
     let mut tasks = JoinSet::new();
     tasks.spawn(web.clone().run(Server::plain(CONNECTIONS_MAX), plain));
     if let Some(secure) = secure {

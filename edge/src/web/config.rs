@@ -1,15 +1,13 @@
 //! What the page has to know: where the picture is, and what there is to say if there is none.
 
-use std::time::SystemTime;
-
-use common::model::Namespace;
-use common::net::token::TokenError;
 use hyper::header::{CACHE_CONTROL, HOST};
 use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::{Body, Web, answer, set};
+use super::admission::Refused;
+use super::{Web, answer, set};
+use crate::hls::Body;
 
 /// Where browsers find the picture.
 #[derive(Debug, Clone)]
@@ -26,20 +24,13 @@ pub(crate) struct Addresses {
     pub(crate) pin: bool,
 }
 
-/// Why there is no picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refused {
-    WrongLink,
-    Expired,
-}
-
 impl Web {
     pub(super) fn config<B>(&self, event: &str, request: &Request<B>) -> Response<Body> {
         let query = request.uri().query().unwrap_or_default();
         let token = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "t");
         let token = token.map(|(_, value)| value.into_owned());
         let host = request.uri().host().or_else(|| host(request));
-        let (status, body) = match self.admit(event, token.as_deref()) {
+        let (status, body) = match self.admission.admit(event, token.as_deref()) {
             Ok(namespace) => {
                 let live = self.tracks.namespaces().borrow().contains_key(&namespace);
                 let hash = self.addresses.pin.then_some(&self.sha256);
@@ -49,6 +40,7 @@ impl Web {
                     "state": if live { "live" } else { "lobby" },
                     "moqt": self.moqt(event, token.as_deref().unwrap_or_default(), host.unwrap_or("localhost")),
                     "certificate_sha256": hash,
+                    "hls": self.hls.as_ref().and(token.as_ref()).map(|token| format!("/hls/{token}/{event}/index.m3u8")),
                     "edge": self.addresses.name,
                 });
                 (StatusCode::OK, body)
@@ -61,15 +53,6 @@ impl Web {
         let mut response = answer(status, "application/json", body.to_string());
         set(&mut response, CACHE_CONTROL, "no-store");
         response
-    }
-
-    fn admit(&self, event: &str, token: Option<&str>) -> Result<Namespace, Refused> {
-        let namespace = Namespace::event(event).map_err(|_| Refused::WrongLink)?;
-        let pass = self.door.admit(SystemTime::now(), token).map_err(|error| match error {
-            TokenError::Expired { .. } => Refused::Expired,
-            _ => Refused::WrongLink,
-        })?;
-        pass.may_read(&namespace).then_some(namespace).ok_or(Refused::WrongLink)
     }
 
     fn moqt(&self, event: &str, token: &str, host: &str) -> Vec<String> {

@@ -13,7 +13,8 @@ use hyper::header::{
 use hyper::{Request, Response, StatusCode};
 use rust_embed::Embed;
 
-use super::{Body, answer, set, text};
+use super::{answer, set, text};
+use crate::hls::Body;
 
 /// What `npm run build` has made, committed so that a machine without Node builds.
 #[derive(Embed)]

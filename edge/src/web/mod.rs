@@ -5,11 +5,13 @@
 //! | `/e/EVENT?t=TOKEN` | the viewer page |
 //! | `/e/EVENT/config.json?t=TOKEN` | what the page has to know, or why it may not |
 //! | `/assets/…` | the page's parts |
+//! | `/hls/TOKEN/EVENT/…` | the event as HLS: the token is in the path, so that playlists need no query and segments can be cached |
 //! | `/certificate.sha256` | the hash by which a certificate that nobody has signed is believed |
 //!
 //! The page is the same for everybody, and says nothing of the event; who may watch is decided by the token,
 //! which the configuration and every other way to the picture ask for.
 
+mod admission;
 mod config;
 mod files;
 #[cfg(test)]
@@ -22,7 +24,6 @@ use bytes::Bytes;
 use common::net::door::Door;
 use common::net::http::Server;
 use common::net::tracks::Tracks;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -31,20 +32,21 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 
+use self::admission::Admission;
 pub(crate) use self::config::Addresses;
 use self::files::Files;
-
-/// A body of ours is whole before it is sent.
-pub(crate) type Body = Full<Bytes>;
+use crate::hls::{Body, Hls, Settings};
 
 /// The web server of an edge.
 pub(crate) struct Web {
-    pub(crate) door: Door,
-    pub(crate) tracks: Tracks,
-    pub(crate) addresses: Addresses,
+    admission: Admission,
+    tracks: Tracks,
+    addresses: Addresses,
     /// The hash of the edge's certificate, in hex.
-    pub(crate) sha256: String,
+    sha256: String,
     files: Files,
+    /// `None` where HLS is not offered.
+    hls: Option<Hls>,
 }
 
 impl Web {
@@ -55,20 +57,23 @@ impl Web {
         addresses: Addresses,
         sha256: String,
         frame_ancestors: &[String],
+        hls: Option<Settings>,
     ) -> Self {
-        Self { door, tracks, addresses, sha256, files: Files::new(frame_ancestors) }
+        let (admission, files) = (Admission::new(door), Files::new(frame_ancestors));
+        let hls = hls.map(|settings| Hls::new(tracks.clone(), settings));
+        Self { admission, tracks, addresses, sha256, files, hls }
     }
 
     /// Serves browsers until the future is dropped.
     pub(crate) async fn run(self: Arc<Self>, server: Server, listener: TcpListener) {
         let answer = service_fn(move |request: Request<Incoming>| {
-            let response = self.answer(&request);
-            async move { Ok::<_, Infallible>(response) }
+            let web = self.clone();
+            async move { Ok::<_, Infallible>(web.answer(&request).await) }
         });
         server.run(listener, answer).await;
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -78,9 +83,23 @@ impl Web {
         match path[..] {
             ["e", event] if !event.is_empty() => self.files.page(request),
             ["e", event, "config.json"] => self.config(event, request),
+            ["hls", token, event, ref rest @ ..] => self.hls(token, event, &rest.join("/"), request).await,
             ["certificate.sha256"] => self.certificate(),
             _ => self.files.file(request),
         }
+    }
+
+    async fn hls<B>(&self, token: &str, event: &str, path: &str, request: &Request<B>) -> Response<Body> {
+        let mut response = match (&self.hls, self.admission.admit(event, Some(token))) {
+            (Some(hls), Ok(_)) => hls.answer(event, path, request.uri().query()).await,
+            (None, _) => text(StatusCode::NOT_FOUND, "HLS is not offered here\n"),
+            (_, Err(_)) => {
+                text(StatusCode::FORBIDDEN, "this link does not open the event, or not any more\n")
+            }
+        };
+        // Players on pages of other sites are players too: whoever has the link may watch.
+        set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+        response
     }
 
     fn certificate(&self) -> Response<Body> {
@@ -98,7 +117,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
     set(&mut response, CONTENT_TYPE, kind);
     set(&mut response, HeaderName::from_static("x-content-type-options"), "nosniff");

@@ -10,7 +10,8 @@ use http_body_util::BodyExt;
 use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
-use super::{Addresses, Body, Web};
+use super::{Addresses, Web};
+use crate::hls::{Body, Settings};
 
 struct Site {
     web: Web,
@@ -31,7 +32,7 @@ impl Site {
             pin: true,
         };
         let frames = ["https://intranet.example".to_owned()];
-        let web = Web::new(door, tracks, addresses, "ab".repeat(32), &frames);
+        let web = Web::new(door, tracks, addresses, "ab".repeat(32), &frames, Some(Settings::default()));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         Self { web, signer: Signer::from_pem(private.as_bytes()).unwrap(), now }
     }
@@ -40,16 +41,16 @@ impl Site {
         self.signer.sign(&Claims { event: event.into(), role: Role::Viewer, exp }).unwrap()
     }
 
-    fn get(&self, path: &str, headers: &[(&'static str, &str)]) -> Response<Body> {
+    async fn get(&self, path: &str, headers: &[(&'static str, &str)]) -> Response<Body> {
         let mut request = Request::get(path).header("host", "edge.example:8861");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.web.answer(&request.body(()).unwrap())
+        self.web.answer(&request.body(()).unwrap()).await
     }
 
     async fn config(&self, event: &str, token: &str) -> (u16, Value) {
-        let response = self.get(&format!("/e/{event}/config.json?t={token}"), &[]);
+        let response = self.get(&format!("/e/{event}/config.json?t={token}"), &[]).await;
         let (status, body) = (response.status().as_u16(), body(response).await);
         (status, serde_json::from_slice(&body).unwrap())
     }
@@ -80,6 +81,7 @@ async fn whoever_has_a_good_link_is_told_where_the_picture_is() {
         ])
     );
     assert_eq!(told["certificate_sha256"], "ab".repeat(32));
+    assert_eq!(told["hls"], format!("/hls/{token}/hall/index.m3u8"));
 }
 
 #[tokio::test]
@@ -98,16 +100,33 @@ async fn whoever_has_not_is_told_why() {
 }
 
 #[tokio::test]
+async fn hls_is_for_those_with_a_token_of_the_event() {
+    let site = Site::new();
+    for (token, event, status) in [
+        (site.token("hall", site.now - 60), "hall", 403),
+        (site.token("elsewhere", site.now + 60), "hall", 403),
+        ("nonsense".to_owned(), "hall", 403),
+        (site.token("hall", site.now + 60), "hall", 404),
+        // Remembered by now, and still not for others.
+        (site.token("hall", site.now + 60), "other", 403),
+    ] {
+        let response = site.get(&format!("/hls/{token}/{event}/nothing.txt"), &[]).await;
+        assert_eq!(response.status(), status, "{event}");
+        assert_eq!(header(&response, "access-control-allow-origin"), "*");
+    }
+}
+
+#[tokio::test]
 async fn the_page_is_cached_compressed_and_confined() {
     let site = Site::new();
-    let page = site.get("/e/hall?t=x", &[("accept-encoding", "br, gzip")]);
+    let page = site.get("/e/hall?t=x", &[("accept-encoding", "br, gzip")]).await;
     assert_eq!(page.status(), 200);
     let policy = header(&page, "content-security-policy");
     assert!(policy.contains("frame-ancestors 'self' https://intranet.example"), "{policy}");
     assert_eq!(header(&page, "referrer-policy"), "no-referrer");
     let etag = header(&page, "etag").to_owned();
-    assert_eq!(site.get("/e/hall?t=x", &[("if-none-match", &etag)]).status(), 304);
-    let plain = body(site.get("/e/hall", &[])).await;
+    assert_eq!(site.get("/e/hall?t=x", &[("if-none-match", &etag)]).await.status(), 304);
+    let plain = body(site.get("/e/hall", &[]).await).await;
     assert!(String::from_utf8(plain).unwrap().to_lowercase().starts_with("<!doctype html>"));
 }
 
@@ -116,9 +135,9 @@ async fn nothing_else_is_served() {
     let site = Site::new();
     for path in ["/", "/index.html", "/e/", "/e/hall/other", "/assets/none.js", "/assets/../Cargo.toml", "//"]
     {
-        assert_eq!(site.get(path, &[]).status(), 404, "{path}");
+        assert_eq!(site.get(path, &[]).await.status(), 404, "{path}");
     }
     let request = Request::builder().method(Method::POST).uri("/e/hall").body(()).unwrap();
-    let refused = site.web.answer(&request);
+    let refused = site.web.answer(&request).await;
     assert_eq!((refused.status().as_u16(), header(&refused, "allow")), (405, "GET, HEAD"));
 }
