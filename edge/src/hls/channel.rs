@@ -323,7 +323,8 @@ impl Channel {
         }
         match (msn, part) {
             (None, Some(_)) => Answer::Bad,
-            (None, None) if rendition.last_part().is_none() => self.wait(rendition),
+            // Players take a playlist without a complete segment for an error.
+            (None, None) if rendition.listed(&self.settings).next().is_none() => self.wait(rendition),
             (None, None) => found(page.clone(), PLAYLIST, self.settings.part.as_secs().max(1)),
             (Some(msn), part) if self.is_too_far(rendition, next, msn, part) => Answer::Bad,
             (Some(msn), part) if has(rendition, next, msn, part) => {
