@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::channel::Track;
 use super::chunk::{ChunkError, Init, Span};
+use super::page::Page;
 use super::schedule::{self, Cut, HOLE, Place, Schedule};
 use super::{Role, Settings};
 
@@ -34,9 +35,9 @@ pub(super) struct Rendition {
     /// What it is called in URLs.
     pub(super) slug: String,
     /// The playlist as it was rendered last.
-    pub(super) full: Bytes,
+    pub(super) full: Page,
     /// The same without what a player has already.
-    pub(super) delta: Bytes,
+    pub(super) delta: Page,
     init: Arc<Init>,
     /// What the catalog says now, where it is something else than what is in use.
     next_init: Option<Arc<Init>>,
@@ -118,8 +119,8 @@ impl Rendition {
         Ok(Self {
             track,
             slug,
-            full: Bytes::new(),
-            delta: Bytes::new(),
+            full: Page::default(),
+            delta: Page::default(),
             init,
             next_init: None,
             segments: VecDeque::new(),
