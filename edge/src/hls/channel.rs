@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::body::Body;
 use super::chunk::ChunkError;
+use super::page::Page;
 use super::playlist::{self, Report};
 use super::rendition::{Arrival, Rendition};
 use super::request::{Reload, Request};
@@ -93,6 +94,8 @@ pub enum Answer {
     Found {
         /// The bytes.
         body: Body,
+        /// The same compressed with gzip, where that is worth it.
+        gzip: Option<Bytes>,
         /// Their media type.
         content_type: &'static str,
         /// For how many seconds a cache may answer with it.
@@ -115,7 +118,7 @@ pub struct Channel {
     /// Decoders have to be set up anew with the next group.
     is_renewed: bool,
     is_over: bool,
-    multivariant: Bytes,
+    multivariant: Page,
     outputs: VecDeque<Output>,
 }
 
@@ -128,7 +131,7 @@ impl Channel {
             renditions: Vec::new(),
             is_renewed: false,
             is_over: false,
-            multivariant: Bytes::new(),
+            multivariant: Page::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -285,7 +288,7 @@ impl Channel {
         }
         let name = match request {
             Request::Multivariant => {
-                return found(self.multivariant.clone(), PLAYLIST, self.settings.target_duration.as_secs());
+                return listed(&self.multivariant, self.settings.target_duration.as_secs());
             }
             Request::Media { rendition, .. }
             | Request::Init { rendition, .. }
@@ -316,19 +319,18 @@ impl Channel {
         if self.is_over || !rendition.has_parts(&self.settings) {
             let max_age = (self.settings.target_duration / 2).as_secs().max(1);
             return if rendition.listed(&self.settings).next().is_some() {
-                found(rendition.full.clone(), PLAYLIST, max_age)
+                listed(&rendition.full, max_age)
             } else {
                 self.wait(rendition)
             };
         }
         match (msn, part) {
             (None, Some(_)) => Answer::Bad,
-            (None, None) if rendition.last_part().is_none() => self.wait(rendition),
-            (None, None) => found(page.clone(), PLAYLIST, self.settings.part.as_secs().max(1)),
+            // Players take a playlist without a complete segment for an error.
+            (None, None) if rendition.listed(&self.settings).next().is_none() => self.wait(rendition),
+            (None, None) => listed(page, self.settings.part.as_secs().max(1)),
             (Some(msn), part) if self.is_too_far(rendition, next, msn, part) => Answer::Bad,
-            (Some(msn), part) if has(rendition, next, msn, part) => {
-                found(page.clone(), PLAYLIST, self.media_seconds())
-            }
+            (Some(msn), part) if has(rendition, next, msn, part) => listed(page, self.media_seconds()),
             (Some(_), _) => self.wait(rendition),
         }
     }
@@ -368,8 +370,13 @@ impl Channel {
     }
 }
 
+fn listed(page: &Page, max_age: u64) -> Answer {
+    let body = page.text.clone().into();
+    Answer::Found { body, gzip: page.gzip.clone(), content_type: PLAYLIST, max_age }
+}
+
 fn found(body: impl Into<Body>, content_type: &'static str, max_age: u64) -> Answer {
-    Answer::Found { body: body.into(), content_type, max_age }
+    Answer::Found { body: body.into(), gzip: None, content_type, max_age }
 }
 
 /// Whether the playlist has this segment, or this part of it. A part after a segment's last is the first of

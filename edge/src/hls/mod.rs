@@ -14,6 +14,7 @@ mod channel;
 mod chunk;
 mod event;
 mod multivariant;
+mod page;
 mod playlist;
 mod reader;
 mod rendition;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::channel::Track;
 use super::chunk::{ChunkError, Init, Span};
+use super::page::Page;
 use super::schedule::{self, Cut, HOLE, Place, Schedule};
 use super::{Role, Settings};
 
@@ -34,9 +35,9 @@ pub(super) struct Rendition {
     /// What it is called in URLs.
     pub(super) slug: String,
     /// The playlist as it was rendered last.
-    pub(super) full: Bytes,
+    pub(super) full: Page,
     /// The same without what a player has already.
-    pub(super) delta: Bytes,
+    pub(super) delta: Page,
     init: Arc<Init>,
     /// What the catalog says now, where it is something else than what is in use.
     next_init: Option<Arc<Init>>,
@@ -118,8 +119,8 @@ impl Rendition {
         Ok(Self {
             track,
             slug,
-            full: Bytes::new(),
-            delta: Bytes::new(),
+            full: Page::default(),
+            delta: Page::default(),
             init,
             next_init: None,
             segments: VecDeque::new(),
@@ -185,7 +186,7 @@ impl Rendition {
             match place {
                 Place::At(cut) if self.overflows(cut, settings) => self.era = schedule.era(),
                 Place::At(cut) => {
-                    changed |= self.enter(cut, schedule, settings);
+                    changed |= self.enter(cut, arrival.span.start, schedule, settings);
                     changed |= self.push(arrival, settings);
                 }
                 Place::Later | Place::Earlier => self.era = schedule.era(),
@@ -214,7 +215,7 @@ impl Rendition {
     }
 
     /// Goes to this segment, over those that were lost.
-    fn enter(&mut self, cut: &Cut, schedule: &Schedule, settings: &Settings) -> bool {
+    fn enter(&mut self, cut: &Cut, start: Duration, schedule: &Schedule, settings: &Settings) -> bool {
         let last = self.open.as_ref().map(|open| open.head.msn);
         if last.is_some_and(|last| last >= cut.msn) {
             return false;
@@ -239,9 +240,11 @@ impl Rendition {
         if let Some(init) = self.next_init.take_if(|_| cut.discontinuity || last.is_none()) {
             self.init = init;
         }
-        let start = end.unwrap_or(cut.start);
-        let head = self.head(cut);
-        self.open = Some(Open { head, parts: Vec::new(), part: Draft::new(start) });
+        let mut head = self.head(cut);
+        // What begins in the middle has the date of its middle.
+        let late = start.saturating_sub(cut.start);
+        head.wall += if late > HOLE { late } else { Duration::ZERO };
+        self.open = Some(Open { head, parts: Vec::new(), part: Draft::new(end.unwrap_or(cut.start)) });
         true
     }
 
@@ -257,18 +260,22 @@ impl Rendition {
 
     fn push(&mut self, arrival: Arrival, settings: &Settings) -> bool {
         let (target, is_sound) = (settings.part_target(), self.track.role == Role::Audio);
+        // 85 % of the target, or a player takes the part for the segment's last (4.4.4.9).
+        let enough = target.mul_f64(0.85);
         let Some(open) = &mut self.open else { return false };
         let Arrival { span, starts_group, payload, .. } = arrival;
         self.is_coarse |= span.duration() > target;
         self.bytes += payload.len();
         let draft = &open.part;
         let is_too_much = span.end.saturating_sub(draft.start) > target;
-        let is_enough = starts_group && draft.duration() >= target.mul_f64(0.85);
+        let is_enough = starts_group && draft.duration() >= enough;
         let mut completed = (is_too_much || is_enough) && open.close_part();
         open.part.add(span, starts_group || is_sound, payload);
-        if open.part.duration() + span.duration() / 2 >= settings.part
-            || open.part.objects.len() >= PART_OBJECTS_MAX
-        {
+        // What objects are too long or too short is made up by the next part, not left for a last one.
+        let due = settings.part * (open.parts.len() as u32 + 1);
+        let length = open.duration() + open.part.duration();
+        let is_due = length + span.duration() / 2 >= due && open.part.duration() >= enough;
+        if is_due || open.part.objects.len() >= PART_OBJECTS_MAX {
             completed |= open.close_part();
         }
         completed

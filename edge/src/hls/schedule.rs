@@ -5,6 +5,9 @@
 //! time in target durations, and a new segment begins where a group enters the next of these slots: edges
 //! that joined at other times, and one that was restarted, number the same segments the same, as long as
 //! groups fit into slots.
+//!
+//! The first segment is an exception: players do not begin without a complete one, so it is one group. Where
+//! more of its slot is to come, it has the number before.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -71,6 +74,8 @@ pub(super) struct Schedule {
     anchor: (Duration, Duration),
     group: Duration,
     group_length: Option<Duration>,
+    /// The newest segment is the first, and is to be one group.
+    is_first_alone: bool,
     /// Whether a segment had to begin without a key frame.
     split: bool,
 }
@@ -84,6 +89,7 @@ impl Schedule {
             anchor: (Duration::ZERO, Duration::ZERO),
             group: Duration::ZERO,
             group_length: None,
+            is_first_alone: false,
             split: false,
         }
     }
@@ -93,6 +99,9 @@ impl Schedule {
         let &Arrival { span, starts_group, lost, .. } = arrival;
         let Some(open) = self.cuts.back().map(|cut| cut.start) else {
             self.anchor = (span.start, wall);
+            // Groups are 2 s as a rule, half a slot.
+            let half = self.slot(span.start + self.target / 2);
+            self.is_first_alone = half == self.slot(span.start) && half > 0;
             self.begin(span.start, 0, false);
             self.extend(span, true);
             return;
@@ -170,7 +179,9 @@ impl Schedule {
 
     fn is_due(&self, open: Duration, next: Duration) -> bool {
         let length = self.group_length.unwrap_or_default();
-        self.slot(next) != self.slot(open) || next.saturating_sub(open) + length > self.longest()
+        self.is_first_alone
+            || self.slot(next) != self.slot(open)
+            || next.saturating_sub(open) + length > self.longest()
     }
 
     /// EXTINF is compared with the target duration rounded (4.4.3.1); what is left to a half is for
@@ -192,9 +203,10 @@ impl Schedule {
             Some(last) => {
                 let until = if last.era == era { start } else { end };
                 last.length = Some(until.saturating_sub(last.start));
+                self.is_first_alone = false;
                 (last.msn + 1, last.discontinuities + u64::from(discontinuity))
             }
-            None => (slot, 0),
+            None => (slot - u64::from(self.is_first_alone), 0),
         };
         let (media, captured) = self.anchor;
         let wall = (captured + start.saturating_sub(media)).saturating_sub(media.saturating_sub(start));

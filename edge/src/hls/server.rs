@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use common::model::Namespace;
 use common::net::tracks::Tracks;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY};
 use hyper::{Response, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -46,8 +46,9 @@ impl Hls {
     /// Answers a GET for a path below an event, without a leading slash: once what it asks for is there, or
     /// 3 target durations have passed (6.2.5.2). Dropping the future gives the request up.
     ///
+    /// `gzip` says that the player accepts it; playlists are sent so, media is not.
     /// 400, 404 and 503 are not to be cached. Whether somebody may ask is decided by whoever calls.
-    pub async fn answer(&self, event: &str, path: &str, query: Option<&str>) -> Response<Body> {
+    pub async fn answer(&self, event: &str, path: &str, query: Option<&str>, gzip: bool) -> Response<Body> {
         let request = match Request::parse(path, query) {
             Ok(request) => request,
             Err(RequestError::Path) => return refuse(StatusCode::NOT_FOUND),
@@ -60,7 +61,15 @@ impl Hls {
         let deadline = Instant::now() + self.0.settings.patience();
         loop {
             match event.ask(&request) {
-                Ok(Answer::Found { body, content_type, max_age }) => {
+                Ok(Answer::Found { body, gzip: Some(zipped), content_type, max_age }) => {
+                    let mut response = found(if gzip { zipped.into() } else { body }, content_type, max_age);
+                    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+                    if gzip {
+                        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    }
+                    return response;
+                }
+                Ok(Answer::Found { body, content_type, max_age, .. }) => {
                     return found(body, content_type, max_age);
                 }
                 Ok(Answer::Bad) => return refuse(StatusCode::BAD_REQUEST),

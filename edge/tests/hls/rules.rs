@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use edge::hls::{Answer, Input, Settings};
 
-use super::clip::{Part, Playlist, RATE, Show, attribute, number, picture};
+use super::clip::{Part, Playlist, RATE, Show, attribute, number, picture, sound};
 
 /// The renditions of the show.
 const ALL: [&str; 3] = ["video-source", "video-360p", "audio-main"];
@@ -64,7 +64,7 @@ fn parts_are_as_long_as_they_say() {
 #[test]
 fn a_part_comes_within_a_part_target_of_the_one_before() {
     // 6.2.1: media is fed as it is captured, so media time is time.
-    let mut show = Show::at(4.0);
+    let mut show = Show::at(5.0);
     let mut last = ALL.map(|_| (String::new(), 0));
     while show.fed.0 < 20 * RATE {
         show.frame();
@@ -143,6 +143,29 @@ fn renditions_have_the_same_numbers_at_the_same_time() {
         }
     }
     assert_eq!(playlists[0].segments[0].date.as_deref(), Some("2026-01-01T00:00:08.000Z"));
+}
+
+#[test]
+fn edges_that_join_at_other_times_number_segments_the_same() {
+    // The clip's 12.0 s to 16.0 s are segment 3 wherever one joins before; and one segment is soon complete.
+    for (join, first) in [(0.0, 0), (8.0, 1), (10.0, 2)] {
+        let mut show = Show::new(Settings::default());
+        show.fed = ((join * RATE as f64) as usize, sound().chunks.len() * join as usize / 60);
+        show.feed(join + 1.9);
+        assert!(show.waits("video-source/index.m3u8"), "without a segment there is nothing to begin with");
+        show.feed(16.2);
+        for rendition in ALL {
+            let playlist = show.playlist(rendition);
+            assert_eq!(playlist.msn(), first, "{}", playlist.text);
+            let third = playlist.segments.iter().find(|segment| segment.uri == "3.m4s").unwrap();
+            assert!((third.duration - 4.0).abs() < 0.12, "{}", playlist.text);
+            if join > 0.0 {
+                assert!((playlist.segments[0].duration - 2.0).abs() < 0.12, "{}", playlist.text);
+            }
+        }
+        let of_whole = picture().chunks[12 * RATE..16 * RATE].concat();
+        assert_eq!(show.bytes("video-source/3.m4s"), of_whole);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! waited for.
 
 use std::future::Future;
+use std::io::Read;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -104,17 +105,26 @@ async fn a_player_finds_its_way_from_the_first_playlist_to_a_part() {
     let mut host = Host::on_air();
     host.frames(6 * RATE);
     let hls = Hls::new(host.tracks.clone(), Settings::default());
-    let response = hls.answer("hall", "index.m3u8", None).await;
+    let response = hls.answer("hall", "index.m3u8", None, false).await;
     assert_eq!(response.headers()["content-type"], "application/vnd.apple.mpegurl");
     assert!(text(response).contains("video-source/index.m3u8"));
     settle().await;
-    let playlist = Playlist::read(&text(hls.answer("hall", "video-source/index.m3u8", None).await));
+    let playlist = Playlist::read(&text(hls.answer("hall", "video-source/index.m3u8", None, false).await));
     assert_eq!((playlist.segments.len(), playlist.open.parts.len()), (1, 2), "what the track still had");
     let map = playlist.segments[0].map.clone().unwrap();
-    let init = hls.answer("hall", &format!("video-source/{map}"), None).await;
+    let init = hls.answer("hall", &format!("video-source/{map}"), None, false).await;
     assert_eq!(bytes(init.body()), picture().init);
     assert_eq!(init.headers()["content-type"], "video/mp4");
-    let part = hls.answer("hall", "video-source/1.1.m4s", None).await;
+    let zipped = hls.answer("hall", "video-source/index.m3u8", None, true).await;
+    assert_eq!(
+        (&zipped.headers()["content-encoding"], &zipped.headers()["vary"]),
+        (&"gzip".parse().unwrap(), &"accept-encoding".parse().unwrap())
+    );
+    let mut unzipped = String::new();
+    flate2::read::GzDecoder::new(&bytes(zipped.body())[..]).read_to_string(&mut unzipped).unwrap();
+    assert_eq!(unzipped, playlist.text);
+    let part = hls.answer("hall", "video-source/1.1.m4s", None, true).await;
+    assert_eq!(part.headers().get("content-encoding"), None, "media is compressed already");
     assert_eq!(part.headers()["cache-control"], "max-age=24");
     assert_eq!(bytes(part.body()), picture().chunks[5 * RATE..6 * RATE].concat());
 }
@@ -124,10 +134,11 @@ async fn requests_are_held_until_there_is_what_they_ask_for() {
     let mut host = Host::on_air();
     host.frames(5 * RATE);
     let hls = Hls::new(host.tracks.clone(), Settings::default());
-    text(hls.answer("hall", "index.m3u8", None).await);
+    text(hls.answer("hall", "index.m3u8", None, false).await);
     settle().await;
-    let mut reload = pin!(hls.answer("hall", "video-source/index.m3u8", Some("_HLS_msn=1&_HLS_part=1")));
-    let mut part = pin!(hls.answer("hall", "video-source/1.1.m4s", None));
+    let mut reload =
+        pin!(hls.answer("hall", "video-source/index.m3u8", Some("_HLS_msn=1&_HLS_part=1"), false));
+    let mut part = pin!(hls.answer("hall", "video-source/1.1.m4s", None, false));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(reload.as_mut().poll(&mut cx).is_pending() && part.as_mut().poll(&mut cx).is_pending());
     host.frames(RATE / 2);
@@ -145,9 +156,9 @@ async fn a_host_who_is_silent_costs_a_player_three_target_durations() {
     let mut host = Host::on_air();
     host.frames(5 * RATE);
     let hls = Hls::new(host.tracks.clone(), Settings::default());
-    text(hls.answer("hall", "index.m3u8", None).await);
+    text(hls.answer("hall", "index.m3u8", None, false).await);
     let began = tokio::time::Instant::now();
-    let response = hls.answer("hall", "video-source/index.m3u8", Some("_HLS_msn=2")).await;
+    let response = hls.answer("hall", "video-source/index.m3u8", Some("_HLS_msn=2"), false).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["cache-control"], "no-store");
     let waited = began.elapsed();
@@ -170,7 +181,7 @@ async fn what_is_not_there_is_said_at_once() {
         ("hall", "video-4k/index.m3u8", None, StatusCode::NOT_FOUND),
     ];
     for (event, path, query, status) in table {
-        assert_eq!(hls.answer(event, path, query).await.status(), status, "{event}/{path}");
+        assert_eq!(hls.answer(event, path, query, false).await.status(), status, "{event}/{path}");
     }
     assert!(began.elapsed() < Duration::from_secs(1));
 }
@@ -180,10 +191,10 @@ async fn an_event_that_is_over_is_listed_to_its_end() {
     let mut host = Host::on_air();
     host.frames(5 * RATE);
     let hls = Hls::new(host.tracks.clone(), Settings::default());
-    text(hls.answer("hall", "index.m3u8", None).await);
+    text(hls.answer("hall", "index.m3u8", None, false).await);
     settle().await;
     host.leaves();
-    let response = hls.answer("hall", "video-source/index.m3u8", Some("_HLS_msn=1&_HLS_part=3")).await;
+    let response = hls.answer("hall", "video-source/index.m3u8", Some("_HLS_msn=1&_HLS_part=3"), false).await;
     let playlist = Playlist::read(&text(response));
     assert_eq!(playlist.tag("#EXT-X-ENDLIST"), Some(""));
     assert!((playlist.segments.iter().map(|segment| segment.duration).sum::<f64>() - 5.0).abs() < 0.01);
@@ -194,18 +205,21 @@ async fn an_event_is_given_back_when_nobody_asks_for_it() {
     let mut host = Host::on_air();
     host.frames(5 * RATE);
     let hls = Hls::new(host.tracks.clone(), Settings::default());
-    text(hls.answer("hall", "index.m3u8", None).await);
+    text(hls.answer("hall", "index.m3u8", None, false).await);
     settle().await;
     let name = FullTrackName::new(Namespace::event("hall").unwrap(), VIDEO).unwrap();
     let entry = host.tracks.find(&name).unwrap();
     assert_eq!(entry.idle_since(), None, "it is wanted");
     tokio::time::sleep(Duration::from_secs(20)).await;
-    text(hls.answer("hall", "video-source/index.m3u8", None).await);
+    text(hls.answer("hall", "video-source/index.m3u8", None, false).await);
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(entry.idle_since(), None, "somebody has asked");
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(entry.idle_since().is_some());
-    assert!(text(hls.answer("hall", "index.m3u8", None).await).contains("video-source"), "and read again");
+    assert!(
+        text(hls.answer("hall", "index.m3u8", None, false).await).contains("video-source"),
+        "and read again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,8 +228,8 @@ async fn many_names_that_nobody_has_keep_nobody_out() {
     host.frames(5 * RATE);
     let hls = Hls::new(host.tracks.clone(), Settings::default());
     for event in 0..100 {
-        let response = hls.answer(&format!("guess-{event}"), "index.m3u8", None).await;
+        let response = hls.answer(&format!("guess-{event}"), "index.m3u8", None, false).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
     }
-    text(hls.answer("hall", "index.m3u8", None).await);
+    text(hls.answer("hall", "index.m3u8", None, false).await);
 }
