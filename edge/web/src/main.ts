@@ -234,6 +234,7 @@ class Page implements Wishes {
 		if (this.#standing) this.#counts.stalled += (now - this.#lastFrameAt) / 1000;
 		this.#standing = false;
 		this.#counts.firstPicture ??= now;
+		this.#stage.dataset.firstPicture ??= now.toFixed(0);
 		this.#frames = snapshot.frames;
 		this.#lastFrameAt = now;
 		this.#stage.dataset.frames = String(snapshot.frames);
@@ -242,7 +243,8 @@ class Page implements Wishes {
 	#scene(still: number): "none" | "connecting" | "stalled" | "host_lost" {
 		if (!this.#playing) return "none";
 		const begun = this.#counts.firstPicture !== undefined;
-		if (still > HOST_LOST_MS) return begun || this.#config?.state === "host_lost" ? "host_lost" : "connecting";
+		if (this.#config?.state === "host_lost" && (!begun || still > STALL_MS)) return "host_lost";
+		if (begun && still > HOST_LOST_MS) return "host_lost";
 		if (!begun) return "connecting";
 		if (still < STALL_MS) return "none";
 		if (!this.#standing) {

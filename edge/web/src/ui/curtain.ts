@@ -27,11 +27,11 @@ const WORDS: Record<Exclude<Scene, "none" | "live">, Words> = {
 
 /** The place of the picture. */
 export class Curtain {
-	#scene: Scene = "connecting";
+	#scene: Scene | undefined;
 	#ticking: ReturnType<typeof setInterval> | undefined;
 
 	constructor(private readonly root: HTMLElement) {
-		this.root.dataset.scene = this.#scene;
+		this.show("connecting");
 	}
 
 	/** Shows `scene`, or lifts the curtain with "none". */

@@ -4,18 +4,19 @@
  * 1. SUBSCRIBER_PRIORITY is one byte (10.2.7); the library writes a varint, which differs from 128 on.
  * 2. LARGEST_OBJECT is a bare Location (10.2.9); the library reads a length before it. It has no use for the
  *    value, so the parameter is taken out.
+ * 3. The library asks for what comes after the largest object: the rest of a group whose head it never gets, so that
+ *    the first picture waits for the next key frame. Without a filter an edge begins with the newest group.
  *
  * Requests have a bidirectional stream each, which carries messages of the form type, 16-bit length, body, so the
- * stream can be cut into messages without knowing more of them. A peer or a library without these faults passes
- * unchanged.
+ * stream can be cut into messages without knowing more of them. What cannot be read passes unchanged.
  */
 
 const SUBSCRIBE = 0x03;
 const SUBSCRIBE_OK = 0x04;
 
 const LARGEST_OBJECT = 0x09;
-const FORWARD = 0x10;
 const SUBSCRIBER_PRIORITY = 0x20;
+const SUBSCRIPTION_FILTER = 0x21;
 
 /** A type of at most nine bytes, and a length of two. */
 const HEAD_BYTES_MAX = 11;
@@ -73,62 +74,75 @@ function firstMessage(bytes: Uint8Array): { type: number; headBytes: number; bod
 	return { type: type.value, headBytes, body: bytes.slice(headBytes, headBytes + length) };
 }
 
-/** SUBSCRIBE: request id, namespace, name, then the parameters, of which FORWARD and the priority come first. */
-function correctSubscribe(type: number, body: Uint8Array): Uint8Array {
-	if (type !== SUBSCRIBE) return body;
-	let at = skipVarint(body, 0);
-	const fields = readVarint(body, at);
-	at = fields?.end ?? body.length;
-	for (let field = 0; field <= (fields?.value ?? 0); field++) at = skipPrefixed(body, at);
-	at = skipVarint(body, at);
-	let kind = 0;
-	while (at < body.length) {
-		const delta = readVarint(body, at);
-		if (!delta) return body;
-		kind += delta.value;
-		at = delta.end;
-		if (kind === SUBSCRIBER_PRIORITY) {
-			const priority = readVarint(body, at);
-			// The library writes two bytes only where it must; anything else is one byte and what follows it.
-			if (!priority || priority.value < 0x80 || priority.value > 0xff) return body;
-			return joined(body.slice(0, at), Uint8Array.of(priority.value), body.slice(priority.end));
-		}
-		if (kind !== FORWARD) return body;
-		at += 1;
-	}
-	return body;
+/** A message parameter: its type, and its value as it is on the wire. */
+interface Parameter {
+	type: number;
+	value: Uint8Array;
 }
 
-/** SUBSCRIBE_OK: alias, then the parameters, then properties of the track. */
+/** SUBSCRIBE: request id, namespace, name, parameters. */
+function correctSubscribe(type: number, body: Uint8Array): Uint8Array {
+	if (type !== SUBSCRIBE) return body;
+	const fields = readVarint(body, skipVarint(body, 0));
+	let at = fields?.end ?? body.length;
+	for (let field = 0; field <= (fields?.value ?? 0); field++) at = skipPrefixed(body, at);
+	const list = readParameters(body, at, libraryValueEnd);
+	if (list?.end !== body.length) return body;
+	const parameters = list.parameters
+		.filter((it) => it.type !== SUBSCRIPTION_FILTER)
+		.map((it) => (it.type === SUBSCRIBER_PRIORITY ? { ...it, value: oneByte(it.value) } : it));
+	return joined(body.slice(0, at), writeParameters(parameters));
+}
+
+/** SUBSCRIBE_OK: alias, parameters, properties of the track. */
 function correctSubscribeOk(type: number, body: Uint8Array): Uint8Array {
 	if (type !== SUBSCRIBE_OK) return body;
-	const countAt = skipVarint(body, 0);
-	const count = readVarint(body, countAt);
-	let at = count?.end ?? body.length;
-	let kind = 0;
-	for (let index = 0; index < (count?.value ?? 0); index++) {
-		const from = at;
-		const delta = readVarint(body, at);
-		if (!delta) return body;
-		kind += delta.value;
-		if (kind === LARGEST_OBJECT) {
-			const end = skipVarint(body, skipVarint(body, delta.end));
-			const last = index + 1 === count?.value;
-			const next = last ? undefined : readVarint(body, end);
-			// What follows counts its type from the one before it, which is now another.
-			const following = next ? writeSmallVarint(delta.value + next.value) : new Uint8Array(0);
-			return joined(
-				body.slice(0, countAt),
-				writeSmallVarint((count?.value ?? 1) - 1),
-				body.slice(count?.end, from),
-				following,
-				body.slice(next?.end ?? end),
-			);
-		}
-		// EXPIRES is all that may come before it, and is a varint.
-		at = skipVarint(body, delta.end);
+	const at = skipVarint(body, 0);
+	const list = readParameters(body, at, draftValueEnd);
+	if (!list) return body;
+	const parameters = list.parameters.filter((it) => it.type !== LARGEST_OBJECT);
+	return joined(body.slice(0, at), writeParameters(parameters), body.slice(list.end));
+}
+
+/** Where a value of the library's ends: a varint if the type is even, else a length and as many bytes. */
+function libraryValueEnd(bytes: Uint8Array, at: number, type: number): number {
+	return type % 2 === 0 ? skipVarint(bytes, at) : skipPrefixed(bytes, at);
+}
+
+/** Where a value in SUBSCRIBE_OK ends: it has LARGEST_OBJECT, two varints, and EXPIRES, one (draft-18, 10.2). */
+function draftValueEnd(bytes: Uint8Array, at: number, type: number): number {
+	return type === LARGEST_OBJECT ? skipVarint(bytes, skipVarint(bytes, at)) : skipVarint(bytes, at);
+}
+
+/** Reads a count and as many parameters, each with its type as the difference from the one before. */
+function readParameters(bytes: Uint8Array, start: number, valueEnd: typeof libraryValueEnd) {
+	const count = readVarint(bytes, start);
+	if (!count) return undefined;
+	const parameters: Parameter[] = [];
+	let at = count.end;
+	let type = 0;
+	while (parameters.length < count.value) {
+		const delta = readVarint(bytes, at);
+		if (!delta) return undefined;
+		type += delta.value;
+		at = valueEnd(bytes, delta.end, type);
+		parameters.push({ type, value: bytes.slice(delta.end, at) });
 	}
-	return body;
+	return { parameters, end: at };
+}
+
+function writeParameters(parameters: Parameter[]): Uint8Array {
+	let type = 0;
+	const parts = [writeVarint(parameters.length)];
+	for (const parameter of parameters) {
+		parts.push(writeVarint(parameter.type - type), parameter.value);
+		type = parameter.type;
+	}
+	return joined(...parts);
+}
+
+function oneByte(varint: Uint8Array): Uint8Array {
+	return Uint8Array.of(readVarint(varint, 0)?.value ?? 0);
 }
 
 /** A variable-length integer of draft-18, 1.4.1: leading ones tell the bytes that follow. */
@@ -151,8 +165,8 @@ function skipPrefixed(bytes: Uint8Array, at: number): number {
 	return length ? length.end + length.value : bytes.length;
 }
 
-/** Counts and types here are below 2^14. */
-function writeSmallVarint(value: number): Uint8Array {
+/** Counts and types of parameters are below 2^14, which is two bytes. */
+function writeVarint(value: number): Uint8Array {
 	return value < 0x80 ? Uint8Array.of(value) : Uint8Array.of(0x80 | (value >> 8), value & 0xff);
 }
 

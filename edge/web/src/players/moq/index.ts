@@ -129,7 +129,7 @@ export class MoqPlayer implements Player {
 	qualities(): Choice[] {
 		const rungs = Object.entries(this.#videoSource.out.available.peek());
 		rungs.sort(([, a], [, b]) => (b.codedHeight ?? 0) - (a.codedHeight ?? 0));
-		const choices = rungs.map(([id, rung]) => ({ id, label: rung.codedHeight ? `${rung.codedHeight}p` : id }));
+		const choices = rungs.map(([id, rung]) => ({ id, label: rungLabel(id, rung.codedHeight) }));
 		return this.sounds().length > 0 ? [...choices, { id: AUDIO_ONLY, label: "Audio only" }] : choices;
 	}
 
@@ -176,7 +176,7 @@ export class MoqPlayer implements Player {
 			width: this.surface.width,
 			height: this.surface.height,
 			bytes: picture + sound,
-			rung: this.#audioOnly ? AUDIO_ONLY : (this.#videoSource.out.track.peek() ?? ""),
+			rung: this.#audioOnly ? AUDIO_ONLY : this.#rung(),
 		};
 	}
 
@@ -184,6 +184,11 @@ export class MoqPlayer implements Player {
 		this.#link.close();
 		this.#effect.close();
 		this.#copy?.remove();
+	}
+
+	#rung(): string {
+		const id = this.#videoSource.out.track.peek();
+		return id === undefined ? "" : rungLabel(id, this.#videoSource.out.config.peek()?.codedHeight);
 	}
 
 	/** Downloads what is seen and heard, and nothing else. */
@@ -203,4 +208,9 @@ export class MoqPlayer implements Player {
 		this.#wanted.set(false);
 		queueMicrotask(() => this.#wanted.set(true));
 	}
+}
+
+/** How people name a rung: by its lines. */
+function rungLabel(id: string, lines: number | undefined): string {
+	return lines ? `${lines}p` : id.replace(/^video\//, "");
 }
