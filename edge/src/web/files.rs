@@ -7,13 +7,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderValue,
-    IF_NONE_MATCH, REFERRER_POLICY, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderValue, IF_NONE_MATCH,
+    REFERRER_POLICY, VARY,
 };
 use hyper::{Request, Response, StatusCode};
 use rust_embed::Embed;
 
-use super::{answer, set, text};
+use super::{answer, set, takes_gzip, text};
 use crate::hls::Body;
 
 /// What `npm run build` has made, committed so that a machine without Node builds.
@@ -72,12 +72,8 @@ impl Files {
         let Some(file) = self.files.get(name) else {
             return text(StatusCode::NOT_FOUND, "not served here\n");
         };
-        let headers = request.headers();
-        let known = headers.get(IF_NONE_MATCH).is_some_and(|etag| *etag == file.etag);
-        let takes_gzip = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        let takes_gzip =
-            takes_gzip.is_some_and(|codings| codings.split(',').any(|it| it.trim().starts_with("gzip")));
-        let gzip = file.gzip.as_ref().filter(|_| takes_gzip);
+        let known = request.headers().get(IF_NONE_MATCH).is_some_and(|etag| *etag == file.etag);
+        let gzip = file.gzip.as_ref().filter(|_| takes_gzip(request));
         let (status, body) = match (known, gzip) {
             (true, _) => (StatusCode::NOT_MODIFIED, Bytes::new()),
             (false, Some(gzip)) => (StatusCode::OK, gzip.clone()),

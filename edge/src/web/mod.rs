@@ -26,7 +26,7 @@ use common::net::http::Server;
 use common::net::tracks::Tracks;
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -91,7 +91,7 @@ impl Web {
 
     async fn hls<B>(&self, token: &str, event: &str, path: &str, request: &Request<B>) -> Response<Body> {
         let mut response = match (&self.hls, self.admission.admit(event, Some(token))) {
-            (Some(hls), Ok(_)) => hls.answer(event, path, request.uri().query()).await,
+            (Some(hls), Ok(_)) => hls.answer(event, path, request.uri().query(), takes_gzip(request)).await,
             (None, _) => text(StatusCode::NOT_FOUND, "HLS is not offered here\n"),
             (_, Err(_)) => {
                 text(StatusCode::FORBIDDEN, "this link does not open the event, or not any more\n")
@@ -109,6 +109,12 @@ impl Web {
         set(&mut response, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
         response
     }
+}
+
+/// Whether a browser or player can read what was compressed.
+fn takes_gzip<B>(request: &Request<B>) -> bool {
+    let codings = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    codings.is_some_and(|codings| codings.split(',').any(|coding| coding.trim().starts_with("gzip")))
 }
 
 /// A few words.
