@@ -223,8 +223,9 @@ class Page implements Wishes {
 		const now = performance.now();
 		const snapshot = player?.snapshot();
 		if (snapshot && snapshot.frames !== this.#frames) this.#moved(snapshot, now);
-		if (document.hidden || !this.#playing || snapshot?.rung === "audio only") this.#lastFrameAt = now;
-		this.#curtain.show(this.#scene(now - this.#lastFrameAt), this.#config);
+		if (document.hidden || !this.#playing || snapshot?.audioOnly) this.#lastFrameAt = now;
+		const scene = this.#scene(now - this.#lastFrameAt);
+		this.#curtain.show(scene === "none" && snapshot?.audioOnly ? "audio_only" : scene, this.#config);
 		this.#count(now);
 		if (player && snapshot && !this.#stats.hidden) showStats(this.#stats, player, snapshot, this.#counts, this.#config.edge);
 		this.#show(snapshot);
@@ -242,6 +243,7 @@ class Page implements Wishes {
 
 	#scene(still: number): "none" | "connecting" | "stalled" | "host_lost" {
 		if (!this.#playing) return "none";
+		if (!this.#player) return "connecting";
 		const begun = this.#counts.firstPicture !== undefined;
 		if (this.#config?.state === "host_lost" && (!begun || still > STALL_MS)) return "host_lost";
 		if (begun && still > HOST_LOST_MS) return "host_lost";

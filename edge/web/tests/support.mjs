@@ -14,6 +14,20 @@ import { chromium } from "playwright-core";
 const here = dirname(fileURLToPath(import.meta.url));
 const repository = join(here, "../../..");
 const dist = join(here, "../dist");
+const clip = join(repository, "deploy/demo/demo.mp4");
+
+/** What the page may load, as strictly as it still plays: @moq/watch has its AudioWorklet in a blob, hls.js its worker. */
+const CONTENT_SECURITY_POLICY = [
+	"default-src 'none'",
+	"script-src 'self' blob:",
+	"worker-src 'self' blob:",
+	"style-src 'self'",
+	"img-src 'self' data:",
+	"media-src 'self' blob:",
+	"connect-src 'self' https:",
+	"base-uri 'none'",
+	"form-action 'none'",
+].join("; ");
 
 /** Where the screenshots go: test output, not part of the project. */
 export const results = process.env.STENTOR_WEB_RESULTS ?? join(here, "../test-results");
@@ -27,23 +41,38 @@ const TYPES = {
 	".mp4": "video/mp4",
 };
 
-/** `stentor up --demo` on free ports; `stop` ends it and all its nodes. */
-export async function startStentor() {
+/** The program, as it was built last. */
+function program() {
 	const candidates = [process.env.STENTOR_BIN, join(repository, "target/release/stentor"), join(repository, "target/debug/stentor")];
-	const program = candidates.find((it) => it && existsSync(it));
-	if (!program) throw new Error("no stentor binary: cargo build -p stentor, or set STENTOR_BIN");
+	const found = candidates.find((it) => it && existsSync(it));
+	if (!found) throw new Error("no stentor binary: cargo build -p stentor, or set STENTOR_BIN");
+	return found;
+}
+
+/** A whole Stentor on free ports, nobody on air yet: `host` puts the demo clip on air, `stop` ends all of it. */
+export async function startStentor() {
 	const data = await mkdtemp(join(tmpdir(), "stentor-web-"));
-	const child = spawn(program, ["up", "--demo", "--any-port", "--output", "json", "--data", data], {
+	const child = spawn(program(), ["up", "--event", "demo", "--any-port", "--output", "json", "--data", data], {
 		stdio: ["ignore", "pipe", "inherit"],
 	});
 	const [line] = await once(createInterface(child.stdout), "line");
 	const up = JSON.parse(line);
 	const token = new URL(up.watch_url).searchParams.get("t");
+	const hosts = [];
 	return {
 		...up,
 		token,
 		moqt: up.edges.map(({ webtransport }) => `${webtransport}?t=${token}`),
+		/** Puts the clip on air, again and again; the answer ends it. */
+		host() {
+			const { http, token, stream_key } = up.origin;
+			const to = ["publish", clip, "--realtime", "--loop", "--to", http, "--token", stream_key ?? token];
+			const publisher = spawn(program(), to, { stdio: "ignore" });
+			hosts.push(publisher);
+			return () => publisher.kill("SIGKILL");
+		},
 		async stop() {
+			for (const host of hosts) host.kill("SIGKILL");
 			child.kill("SIGINT");
 			await once(child, "exit");
 			await rm(data, { recursive: true, force: true });
@@ -54,7 +83,6 @@ export async function startStentor() {
 /** The demo clip as a live HLS playlist, made by ffmpeg: stands for an edge's until the page is served by one. */
 export async function startHls() {
 	const folder = await mkdtemp(join(tmpdir(), "stentor-hls-"));
-	const clip = join(repository, "deploy/demo/demo.mp4");
 	const ffmpeg = spawn("ffmpeg", [
 		...["-hide_banner", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i", clip, "-c", "copy"],
 		...["-f", "hls", "-hls_time", "2", "-hls_list_size", "6", "-hls_segment_type", "fmp4"],
@@ -96,8 +124,10 @@ export async function servePage(config, hls) {
 			response.statusCode = status;
 			response.setHeader("content-type", "application/json");
 			response.end(JSON.stringify(body));
-		} else if (/^\/e\/[^/]+$/.test(pathname)) await send(join(dist, "index.html"));
-		else if (pathname.startsWith("/assets/")) await send(join(dist, normalize(pathname.slice("/assets".length))));
+		} else if (/^\/e\/[^/]+$/.test(pathname)) {
+			response.setHeader("content-security-policy", CONTENT_SECURITY_POLICY);
+			await send(join(dist, "index.html"));
+		} else if (pathname.startsWith("/assets/")) await send(join(dist, normalize(pathname.slice("/assets".length))));
 		else if (hls && pathname.startsWith("/hls/")) await send(join(hls.folder, normalize(pathname.slice("/hls".length))));
 		else {
 			response.statusCode = 404;
@@ -151,8 +181,27 @@ export async function openPage(browser, origin, options = {}) {
 		const url = new URL(request.url());
 		if (["http:", "https:"].includes(url.protocol) && url.origin !== origin) page.strangers.push(request.url());
 	});
+	page.on("console", (message) => {
+		if (message.text().includes("Content Security Policy")) page.failures.push(message.text());
+	});
 	page.on("pageerror", (error) => page.failures.push(error.message));
 	return page;
+}
+
+/**
+ * Lets `page` begin with sound only after a click. Browsers do so by themselves, but take each look that a test has
+ * at the page for the act of a person.
+ */
+export function wantClickForSound(page) {
+	return page.addInitScript(() => {
+		let clicked = false;
+		addEventListener("click", () => (clicked = true), { capture: true });
+		globalThis.AudioContext = class extends AudioContext {
+			get state() {
+				return clicked ? super.state : "suspended";
+			}
+		};
+	});
 }
 
 /** Keeps a picture of the page. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { frameNumber, keepScreenshot, liveConfig, openBrowser, openPage, pictureMoves, servePage, startStentor } from "./support.mjs";
+import { frameNumber, keepScreenshot, liveConfig, openBrowser, openPage, pictureMoves, servePage, startStentor, wantClickForSound } from "./support.mjs";
 
 /** Frames per second of the demo clip, and how many it has until it begins again. */
 const RATE = 30;
@@ -12,9 +12,11 @@ const WATCHED_SECONDS = 20;
 let stentor;
 let server;
 let browser;
+let leave;
 
 before(async () => {
 	stentor = await startStentor();
+	leave = stentor.host();
 	server = await servePage(() => ({ body: liveConfig({ moqt: stentor.moqt, certificate_sha256: stentor.certificate_sha256 }) }));
 	browser = await openBrowser();
 });
@@ -58,6 +60,7 @@ test("the picture comes by itself and moves on at the rate of the source, withou
 
 test("sound begins with a click where the browser wants one, and the keyboard does what the buttons do", async () => {
 	const page = await openPage(browser, server.origin, { colorScheme: "dark" });
+	await wantClickForSound(page);
 	await page.goto(server.link());
 	await pictureMoves(page);
 	await page.getByRole("button", { name: "Turn sound on" }).click();
@@ -80,7 +83,7 @@ test("sound begins with a click where the browser wants one, and the keyboard do
 	await keepScreenshot(page, "live-settings-dark");
 	await page.getByText("Audio only").click();
 	await page.getByRole("button", { name: "Statistics" }).click();
-	await page.getByText("audio only").waitFor();
+	await page.getByRole("status").getByText("Audio only").waitFor();
 	await keepScreenshot(page, "live-audio-only");
 	assert.deepEqual(page.failures, []);
 	await page.close();
@@ -94,6 +97,21 @@ test("a browser that lets sound begin plays with sound at once", async () => {
 	await page.getByRole("button", { name: /^Mute/ }).waitFor();
 	assert.equal(await page.locator("#unmute").isVisible(), false);
 	await generous.close();
+});
+
+test("when the host is gone the page says so, and goes on when the host is back", async () => {
+	const page = await openPage(browser, server.origin, { colorScheme: "dark" });
+	await page.goto(server.link());
+	await pictureMoves(page);
+	leave();
+	await page.getByText("Back soon").waitFor();
+	await keepScreenshot(page, "live-host-lost");
+	const before = Number(await page.locator("#stage").getAttribute("data-frames"));
+	leave = stentor.host();
+	await pictureMoves(page, before + 30, 30_000);
+	assert.equal(await page.getByText("Back soon").isVisible(), false);
+	assert.equal(await page.locator("#stage").getAttribute("data-transport"), "WebTransport");
+	await page.close();
 });
 
 test("when its edge dies, the page goes on with the next one", async (story) => {

@@ -26,6 +26,8 @@ export interface Snapshot {
 	bytes?: number;
 	/** What plays now, in words. */
 	rung: string;
+	/** Whether somebody wants sound alone, so that no frames are to be expected. */
+	audioOnly: boolean;
 }
 
 /** One way to play an event. */

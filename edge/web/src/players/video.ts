@@ -77,6 +77,7 @@ export abstract class VideoPlayer implements Player {
 			width: videoWidth,
 			height: videoHeight,
 			rung: this.rung(),
+			audioOnly: false,
 		};
 	}
 

@@ -3,7 +3,7 @@
 import type { Config, State } from "../config";
 
 /** What the curtain shows: a state of the event, or of this page. */
-export type Scene = State | "connecting" | "stalled" | "none";
+export type Scene = State | "connecting" | "stalled" | "audio_only" | "none";
 
 interface Words {
 	heading: string;
@@ -15,6 +15,7 @@ interface Words {
 const WORDS: Record<Exclude<Scene, "none" | "live">, Words> = {
 	connecting: { heading: "", text: "Connecting…", busy: true },
 	stalled: { heading: "", text: "Catching up…", busy: true },
+	audio_only: { heading: "Audio only", text: "The picture is off. You can turn it on again in the settings." },
 	before: { heading: "Starting soon", text: "You are in the right place. The picture comes by itself." },
 	lobby: { heading: "The doors are open", text: "The host will be on air in a moment. You need not do anything.", busy: true },
 	host_lost: { heading: "Back soon", text: "The host’s connection was interrupted. Stay here; it goes on by itself.", busy: true },

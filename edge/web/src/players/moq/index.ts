@@ -7,8 +7,13 @@ import { Link } from "./link";
 
 const { Signal } = Signals;
 
-/** Without a frame for so long the tracks are asked for again: they may have ended with the host. */
-const SILENT_MS_MAX = 3_000;
+/** Without a frame for so long the tracks are asked for again: they may have ended with the host. Each time is
+ * twice the one before, and by chance up to half as much again: a whole audience waits for the same host. */
+const SILENT_MS_MIN = 1_500;
+const SILENT_MS_MAX = 12_000;
+
+/** How often to look for silence. */
+const LISTEN_MS = 250;
 
 /** How long the browser may think about whether sound may begin. */
 const SOUND_MS_MAX = 300;
@@ -38,6 +43,7 @@ export class MoqPlayer implements Player {
 	readonly #audio: Audio.Decoder;
 	readonly #renderer: Video.Renderer;
 	#audioOnly = false;
+	#patience = SILENT_MS_MIN;
 	#frames = 0;
 	#lastFrameAt = performance.now();
 	#copy: HTMLVideoElement | undefined;
@@ -73,6 +79,7 @@ export class MoqPlayer implements Player {
 		this.#effect.run((it) => {
 			if (it.get(this.#renderer.out.timestamp) === undefined) return;
 			this.#frames += 1;
+			this.#patience = SILENT_MS_MIN;
 			this.#lastFrameAt = performance.now();
 		});
 		this.#effect.run((it) => {
@@ -80,7 +87,7 @@ export class MoqPlayer implements Player {
 			it.get(this.#audioSource.out.available);
 			listener.choices(this);
 		});
-		this.#effect.interval(() => this.#askAgain(), SILENT_MS_MAX / 2);
+		this.#effect.interval(() => this.#askAgain(), LISTEN_MS);
 		for (const part of [broadcast, this.#videoSource, this.#audioSource, this.#sync, this.#video, this.#audio, emitter, this.#renderer]) {
 			this.#effect.cleanup(() => part.close());
 		}
@@ -177,6 +184,7 @@ export class MoqPlayer implements Player {
 			height: this.surface.height,
 			bytes: picture + sound,
 			rung: this.#audioOnly ? AUDIO_ONLY : this.#rung(),
+			audioOnly: this.#audioOnly,
 		};
 	}
 
@@ -202,8 +210,9 @@ export class MoqPlayer implements Player {
 	/** Asks for the tracks anew where the session holds and nothing comes. */
 	#askAgain(): void {
 		const due = this.#link.session.peek() && this.#pictureEnabled.peek() && !document.hidden;
-		if (!due || performance.now() - this.#lastFrameAt < SILENT_MS_MAX) return;
+		if (!due || performance.now() - this.#lastFrameAt < this.#patience) return;
 		this.#lastFrameAt = performance.now();
+		this.#patience = Math.min(SILENT_MS_MAX, this.#patience * 2) * (1 + Math.random() / 2);
 		this.#sync.reset();
 		this.#wanted.set(false);
 		queueMicrotask(() => this.#wanted.set(true));

@@ -8,7 +8,7 @@ type Session = Net.Connection.Established;
 /** How long WebTransport may take until another way is tried: the promise of the page is a picture within 3 s. */
 const UP_MS_MAX = 1_500;
 
-/** So many losses in a row, and this network does not carry WebTransport. */
+/** So many losses in a row, and this network does not carry WebTransport for long. */
 const LOSSES_MAX = 2;
 
 /** A session that held for so long was a good one: a loss after it is the first. */
@@ -39,36 +39,48 @@ export class Link {
 
 	async #keep(): Promise<void> {
 		let losses = 0;
-		let why = "no address";
-		for (let turn = 0; losses < LOSSES_MAX && this.urls.length > 0; turn++) {
-			const url = this.urls[turn % this.urls.length] ?? "";
+		let turn = 0;
+		while (losses < LOSSES_MAX) {
+			const found = await this.#firstUp(turn);
+			if (this.#stop.signal.aborted) return;
+			if (!found) return this.givenUp(`no session within ${UP_MS_MAX} ms`);
 			const since = performance.now();
-			try {
-				await this.#hold(url);
-				why = "the session ended";
-			} catch (error) {
-				why = error instanceof Error ? error.message : String(error);
-			}
-			this.session.set(undefined);
+			await this.#hold(found.session, found.url);
 			if (this.#stop.signal.aborted) return;
 			losses = performance.now() - since > HELD_MS ? 1 : losses + 1;
+			turn = found.turn + 1;
 		}
-		this.givenUp(why);
+		this.givenUp(`${losses} sessions were lost`);
 	}
 
-	/** Opens a session, and returns when it is over. */
-	async #hold(url: string): Promise<void> {
-		const session = await open(url, this.certificateSha256, this.#stop.signal);
+	/** Asks each edge once, beginning with number `first`, until one answers or the time is up for all of them. */
+	async #firstUp(first: number): Promise<{ session: Session; url: string; turn: number } | undefined> {
+		const limit = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(UP_MS_MAX)]);
+		for (let turn = first; turn < first + this.urls.length && !limit.aborted; turn++) {
+			const url = this.urls[turn % this.urls.length] ?? "";
+			try {
+				return { session: await open(url, this.certificateSha256, limit), url, turn };
+			} catch (error) {
+				console.warn(`${new URL(url).host} is not to be had`, error);
+			}
+		}
+		return undefined;
+	}
+
+	/** Offers a session, and returns when it is over. */
+	async #hold(session: Session, url: string): Promise<void> {
 		this.server = new URL(url).host;
 		this.session.set(session);
 		const stopped = () => session.close();
 		this.#stop.signal.addEventListener("abort", stopped, { once: true });
-		await session.closed.finally(() => this.#stop.signal.removeEventListener("abort", stopped));
+		await session.closed.catch(() => {});
+		this.#stop.signal.removeEventListener("abort", stopped);
+		this.session.set(undefined);
 	}
 }
 
-async function open(url: string, certificateSha256: string | undefined, stop: AbortSignal): Promise<Session> {
-	const limit = AbortSignal.any([stop, AbortSignal.timeout(UP_MS_MAX)]);
+/** Opens a session; `limit` ends the attempt. */
+async function open(url: string, certificateSha256: string | undefined, limit: AbortSignal): Promise<Session> {
 	const transport = new WebTransport(url, {
 		allowPooling: false,
 		congestionControl: "low-latency",
