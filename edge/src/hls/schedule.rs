@@ -129,6 +129,9 @@ impl Schedule {
 
     /// Where a follower's object with this middle belongs.
     pub(super) fn place(&self, era: u64, middle: Duration) -> Place<'_> {
+        if self.cuts.is_empty() {
+            return Place::Later;
+        }
         let mut of_era = self.cuts.iter().filter(|cut| cut.era == era).peekable();
         if of_era.peek().is_none() {
             return if era > self.era() { Place::Later } else { Place::Earlier };
