@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::channel::{Role, Track};
+use super::channel::{RENDITIONS_MAX, Role, Track};
 
 /// The track that carries the catalog.
 pub(super) const TRACK: &str = "catalog";
@@ -34,6 +34,7 @@ struct Entry {
     width: Option<u16>,
     height: Option<u16>,
     framerate: Option<f64>,
+    samplerate: Option<u32>,
     channel_config: Option<String>,
     bitrate: Option<u64>,
     lang: Option<String>,
@@ -47,13 +48,16 @@ struct Entry {
 /// If it is not the JSON that it should be.
 pub(super) fn read(json: &[u8]) -> Result<Vec<Track>, serde_json::Error> {
     let Catalog { tracks, init_data_list } = serde_json::from_slice(json)?;
-    Ok(tracks.into_iter().filter_map(|entry| track(entry, &init_data_list)).collect())
+    Ok(tracks.into_iter().filter_map(|entry| track(entry, &init_data_list)).take(RENDITIONS_MAX).collect())
 }
 
 fn track(entry: Entry, inits: &[InitData]) -> Option<Track> {
     let role = match entry.role.as_deref() {
         Some("video") => Role::Video,
         Some("audio") => Role::Audio,
+        // It need not be said.
+        None if entry.width.is_some() => Role::Video,
+        None if entry.samplerate.is_some() => Role::Audio,
         _ => return None,
     };
     let by_name =
@@ -83,13 +87,14 @@ mod tests {
             "tracks":[
             {"name":"video/source","packaging":"cmaf","isLive":true,"role":"video","initData":"aW5pdA==","width":640},
             {"name":"audio/de","packaging":"cmaf","isLive":true,"role":"audio","initRef":"i","lang":"de"},
+            {"name":"audio/en","packaging":"cmaf","isLive":true,"samplerate":48000,"initRef":"i"},
             {"name":"audio/fr","packaging":"cmaf","isLive":true,"role":"audio","initRef":"j"},
             {"name":"audio/it","packaging":"loc","isLive":true,"role":"audio","initRef":"i"},
             {"name":"chat","packaging":"eventtimeline","mimeType":"application/json"}]}"#;
         let tracks = read(json).unwrap();
         assert_eq!(
             tracks.iter().map(|track| track.name.as_str()).collect::<Vec<_>>(),
-            ["video/source", "audio/de"]
+            ["video/source", "audio/de", "audio/en"]
         );
         assert!(tracks.iter().all(|track| track.init == "init"));
         assert_eq!((tracks[0].width, tracks[1].language.as_deref()), (Some(640), Some("de")));

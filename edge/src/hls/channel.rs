@@ -1,6 +1,7 @@
 //! One event as HLS: objects go in, answers to players come out. It has no clock, no socket and no task.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::{Settings, multivariant};
 
 /// Renditions of one event: 8 of the picture, and 8 languages. Of 17 segments of 4 s, 2.5 Mb/s each would be
 /// 340 MB; a ladder from 2.5 Mb/s down and 8 sounds are 120 MB.
-const RENDITIONS_MAX: usize = 16;
+pub(super) const RENDITIONS_MAX: usize = 16;
 
 /// How long an initialization segment may be cached, in seconds: its name is made of its bytes.
 const INIT_SECONDS: u64 = 3_600;
@@ -54,6 +55,15 @@ pub enum Role {
     Video,
     /// To be heard.
     Audio,
+}
+
+impl Role {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Video => "video/mp4",
+            Self::Audio => "audio/mp4",
+        }
+    }
 }
 
 /// What a channel is told.
@@ -251,7 +261,7 @@ impl Channel {
     fn slug(&self, name: &str) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
         let mut slug: String = name.chars().map(plain).collect();
-        while self.renditions.iter().any(|rendition| rendition.slug == slug) {
+        while slug.is_empty() || self.renditions.iter().any(|rendition| rendition.slug == slug) {
             slug.push('_');
         }
         slug
@@ -302,12 +312,12 @@ impl Channel {
             Request::Multivariant => Answer::Missing,
             Request::Media { reload, .. } => self.media(rendition, reload),
             Request::Init { id, .. } => match rendition.init(id) {
-                Some(init) => found(init.clone(), MP4, INIT_SECONDS),
+                Some(init) => found(init.clone(), rendition.track.role.media_type(), INIT_SECONDS),
                 None => Answer::Missing,
             },
             Request::Segment { msn, .. } => {
                 let objects = rendition.segment(msn).and_then(|segment| segment.objects.clone());
-                objects.map_or(Answer::Missing, |objects| found(objects, SEGMENT, self.media_seconds()))
+                objects.map_or(Answer::Missing, |objects| self.objects(rendition, objects))
             }
             Request::Part { msn, part, .. } => self.part(rendition, msn, part),
         }
@@ -318,7 +328,9 @@ impl Channel {
         let Some(next) = rendition.next_msn() else { return self.wait(rendition) };
         if self.is_over || !rendition.has_parts(&self.settings) {
             let max_age = (self.settings.target_duration / 2).as_secs().max(1);
-            return if rendition.listed(&self.settings).next().is_some() {
+            // A player that begins with less than it takes until the next segment stalls at once.
+            let length: Duration = rendition.listed(&self.settings).map(|segment| segment.duration).sum();
+            return if self.is_over || length > self.settings.target_duration {
                 listed(&rendition.full, max_age)
             } else {
                 self.wait(rendition)
@@ -351,13 +363,17 @@ impl Channel {
         let Some(next) = rendition.next_msn() else { return Answer::Missing };
         let is_next = match rendition.parts(msn) {
             Some((parts, is_complete)) => match usize::try_from(part).ok().and_then(|part| parts.get(part)) {
-                Some(part) => return found(part.objects.clone(), SEGMENT, self.media_seconds()),
+                Some(part) => return self.objects(rendition, part.objects.clone()),
                 None => !is_complete && part == parts.len() as u64,
             },
             None => part == 0 && (msn == next || msn == next + 1),
         };
         // It is the one that is hinted at, or may be.
         if is_next && !self.is_over { self.wait(rendition) } else { Answer::Missing }
+    }
+
+    fn objects(&self, rendition: &Rendition, objects: Arc<[Bytes]>) -> Answer {
+        found(objects, rendition.track.role.media_type(), self.media_seconds())
     }
 
     fn wait(&self, rendition: &Rendition) -> Answer {
@@ -392,5 +408,3 @@ fn has(rendition: &Rendition, next: u64, msn: u64, part: Option<u64>) -> bool {
 }
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
-const MP4: &str = "video/mp4";
-const SEGMENT: &str = "video/iso.segment";

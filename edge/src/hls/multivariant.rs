@@ -25,7 +25,8 @@ pub(super) fn render(renditions: &[Rendition], independent: bool) -> String {
 }
 
 fn media(text: &mut String, sound: &Rendition, is_default: bool) {
-    let name = sound.track.name.rsplit('/').next().unwrap_or("main");
+    // Names in a group differ (4.4.6.1.1), as tracks' names do.
+    let name = sound.track.name.strip_prefix("audio/").unwrap_or(&sound.track.name);
     let default = if is_default { "YES" } else { "NO" };
     text.push_str("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\"");
     attribute(text, "NAME", Some(name));
@@ -36,7 +37,7 @@ fn media(text: &mut String, sound: &Rendition, is_default: bool) {
 
 fn variant(text: &mut String, rendition: &Rendition, sounds: &[&Rendition]) {
     let sound = sounds.iter().map(|sound| sound.bandwidth()).max().unwrap_or(0);
-    let _ = write!(text, "#EXT-X-STREAM-INF:BANDWIDTH={}", rendition.bandwidth() + sound);
+    let _ = write!(text, "#EXT-X-STREAM-INF:BANDWIDTH={}", rendition.bandwidth().saturating_add(sound));
     let mut codecs: Vec<&str> = Vec::new();
     let mut all_known = true;
     for track in std::iter::once(rendition).chain(sounds.iter().copied()).map(|it| &it.track) {

@@ -23,6 +23,9 @@ const JUMP: Duration = Duration::from_secs(3);
 /// and frames that come irregularly make smaller ones.
 pub(super) const HOLE: Duration = Duration::from_millis(250);
 
+/// A host that was away for longer comes back with dates that have gone on, and media time that has not.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// Cuts of a second at least, and 60 of them: a hole of a whole playlist and its length again.
 const CUTS_MAX: usize = 60;
 
@@ -118,6 +121,9 @@ impl Schedule {
                 self.end += step;
             }
             self.begin(span.start, era, renewed);
+        } else if starts_group && wall.saturating_sub(self.date(span.start)) > AWAY {
+            self.anchor = (span.start, wall);
+            self.begin(span.start, era, renewed);
         } else if starts_group && (renewed || self.is_due(open, span.start)) {
             self.begin(span.start, era, renewed);
         } else if span.end.saturating_sub(open) > self.longest() {
@@ -129,6 +135,9 @@ impl Schedule {
 
     /// Where a follower's object with this middle belongs.
     pub(super) fn place(&self, era: u64, middle: Duration) -> Place<'_> {
+        if self.cuts.is_empty() {
+            return Place::Later;
+        }
         let mut of_era = self.cuts.iter().filter(|cut| cut.era == era).peekable();
         if of_era.peek().is_none() {
             return if era > self.era() { Place::Later } else { Place::Earlier };
@@ -196,6 +205,12 @@ impl Schedule {
         u64::try_from((time + self.target / 8).as_nanos() / target).unwrap_or(u64::MAX >> 1)
     }
 
+    /// When what is at this media time was captured.
+    fn date(&self, media: Duration) -> Duration {
+        let (anchor, captured) = self.anchor;
+        (captured + media.saturating_sub(anchor)).saturating_sub(anchor.saturating_sub(media))
+    }
+
     fn begin(&mut self, start: Duration, era: u64, discontinuity: bool) {
         let slot = self.slot(start);
         let end = self.end;
@@ -208,8 +223,7 @@ impl Schedule {
             }
             None => (slot - u64::from(self.is_first_alone), 0),
         };
-        let (media, captured) = self.anchor;
-        let wall = (captured + start.saturating_sub(media)).saturating_sub(media.saturating_sub(start));
+        let wall = self.date(start);
         self.cuts.push_back(Cut { msn, start, length: None, wall, era, discontinuity, discontinuities });
         if self.cuts.len() > CUTS_MAX {
             self.cuts.pop_front();

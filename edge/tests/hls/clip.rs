@@ -125,6 +125,8 @@ pub(crate) struct Show {
     pub(crate) fed: (usize, usize),
     /// Whether something was left out before the next object of the picture.
     pub(crate) lost: bool,
+    /// How much later than its media time says all is captured.
+    pub(crate) delay: Duration,
 }
 
 impl Show {
@@ -132,7 +134,7 @@ impl Show {
     pub(crate) fn new(settings: Settings) -> Self {
         let mut channel = Channel::new(settings);
         channel.handle(Input::Tracks(vec![video_track(), small_track(), audio_track()])).unwrap();
-        Self { channel, fed: (0, 0), lost: false }
+        Self { channel, fed: (0, 0), lost: false, delay: Duration::ZERO }
     }
 
     /// One that is so many seconds old.
@@ -153,7 +155,7 @@ impl Show {
     /// Feeds one frame of each picture, and the sound that goes with it.
     pub(crate) fn frame(&mut self) {
         let index = self.fed.0;
-        let wall = BEGAN + Duration::from_secs_f64(index as f64 / RATE as f64);
+        let wall = BEGAN + self.delay + Duration::from_secs_f64(index as f64 / RATE as f64);
         for (track, clip) in [(VIDEO, picture()), (SMALL, small_picture())] {
             self.object(track, clip.chunks[index].clone(), index.is_multiple_of(50), self.lost, wall);
         }

@@ -76,6 +76,25 @@ fn a_clock_that_jumps_is_a_discontinuity_in_every_rendition() {
 }
 
 #[test]
+fn a_host_that_was_away_comes_back_at_the_date_that_it_is() {
+    let mut show = Show::at(10.0);
+    show.delay = Duration::from_secs(7);
+    show.feed(20.5);
+    for rendition in ["video-source", "audio-main"] {
+        let playlist = show.playlist(rendition);
+        let dates: Vec<&str> =
+            playlist.segments.iter().filter_map(|it| it.date.as_deref()).map(|it| &it[17..]).collect();
+        assert_eq!(
+            dates,
+            ["00.000Z", "04.000Z", "08.000Z", "17.000Z", "19.000Z", "23.000Z"],
+            "{}",
+            playlist.text
+        );
+        assert_eq!(playlist.tag("#EXT-X-DISCONTINUITY"), None, "media time goes on");
+    }
+}
+
+#[test]
 fn another_initialization_segment_is_another_map_after_a_discontinuity() {
     let mut show = Show::at(10.0);
     // The host goes on with another size of picture; the rest is as it was.
@@ -114,7 +133,7 @@ fn sound_that_comes_before_its_picture_waits_for_it() {
 fn sound_alone_is_cut_by_its_own_groups() {
     let mut channel = Channel::new(Settings::default());
     channel.handle(Input::Tracks(vec![audio_track()])).unwrap();
-    let mut show = Show { channel, fed: (0, 0), lost: false };
+    let mut show = Show { channel, fed: (0, 0), lost: false, delay: Duration::ZERO };
     for (index, chunk) in sound().chunks.iter().enumerate() {
         show.object(AUDIO, chunk.clone(), index % 10 == 0, false, BEGAN);
     }
@@ -139,10 +158,11 @@ fn groups_that_do_not_end_are_cut_all_the_same() {
 #[test]
 fn before_there_is_anything_everything_waits() {
     let mut channel = Channel::new(Settings::default());
-    let show = Show { channel: Channel::new(Settings::default()), fed: (0, 0), lost: false };
+    let show =
+        Show { channel: Channel::new(Settings::default()), fed: (0, 0), lost: false, delay: Duration::ZERO };
     assert!(show.waits("index.m3u8") && show.waits("video-source/index.m3u8"));
     channel.handle(Input::End).unwrap();
-    let show = Show { channel, fed: (0, 0), lost: false };
+    let show = Show { channel, fed: (0, 0), lost: false, delay: Duration::ZERO };
     assert!(show.is_missing("index.m3u8"));
     let show = Show::at(5.0);
     assert!(show.is_missing("video-1080p/index.m3u8"));
