@@ -223,19 +223,7 @@ impl Rendition {
         let end = self.open.as_ref().map(|open| open.part.end);
         self.close_segment(settings);
         if let Some(last) = last {
-            for lost in schedule.between(last, cut.msn) {
-                let head = self.head(lost);
-                self.keep(
-                    Segment {
-                        head,
-                        duration: lost.length.unwrap_or(settings.target_duration),
-                        parts: Vec::new(),
-                        objects: None,
-                        bytes: 0,
-                    },
-                    settings,
-                );
-            }
+            self.skip(last, cut.msn, schedule, settings);
         }
         if let Some(init) = self.next_init.take_if(|_| cut.discontinuity || last.is_none()) {
             self.init = init;
@@ -246,6 +234,21 @@ impl Rendition {
         head.wall += if late > HOLE { late } else { Duration::ZERO };
         self.open = Some(Open { head, parts: Vec::new(), part: Draft::new(end.unwrap_or(cut.start)) });
         true
+    }
+
+    /// Lists what lies between these segments as lost.
+    fn skip(&mut self, last: u64, next: u64, schedule: &Schedule, settings: &Settings) {
+        if schedule.between(last, next).count() as u64 + last + 1 != next {
+            // It was away for longer than anybody remembers, so it begins again.
+            self.segments.clear();
+            self.bytes = 0;
+            return;
+        }
+        for lost in schedule.between(last, next) {
+            let duration = lost.length.unwrap_or(settings.target_duration);
+            let (head, parts) = (self.head(lost), Vec::new());
+            self.keep(Segment { head, duration, parts, objects: None, bytes: 0 }, settings);
+        }
     }
 
     fn head(&self, cut: &Cut) -> Head {

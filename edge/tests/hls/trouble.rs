@@ -47,6 +47,30 @@ fn a_rung_that_was_lost_for_a_while_keeps_the_numbers() {
 }
 
 #[test]
+fn a_rung_that_was_away_for_longer_than_anybody_remembers_begins_again() {
+    let mut show = Show::at(8.0);
+    // The picture goes on for six rounds of the clip; then the smaller one is back.
+    for round in 0..6 {
+        for index in 8 * RATE..58 * RATE {
+            show.object(VIDEO, picture().chunks[index].clone(), index % 50 == 0, false, BEGAN);
+            if round == 5 && index >= 30 * RATE {
+                let chunk = small_picture().chunks[index].clone();
+                show.object("video/360p", chunk, index % 50 == 0, index == 30 * RATE, BEGAN);
+            }
+        }
+    }
+    let (video, small) = (show.playlist("video-source"), show.playlist("video-360p"));
+    assert!(small.segments.iter().all(|segment| !segment.gap), "{}", small.text);
+    let last = |playlist: &super::clip::Playlist| playlist.segments.last().unwrap().uri.clone();
+    assert_eq!(last(&video), last(&small));
+    let uris: Vec<String> = small.segments.iter().map(|segment| segment.uri.clone()).collect();
+    let expected: Vec<String> =
+        (0..uris.len() as u64).map(|at| format!("{}.m4s", small.msn() + at)).collect();
+    assert_eq!(uris, expected);
+    assert!(uris.iter().all(|uri| !show.bytes(&format!("video-360p/{uri}")).is_empty()));
+}
+
+#[test]
 fn a_clock_that_jumps_is_a_discontinuity_in_every_rendition() {
     let mut show = Show::at(10.0);
     // The host begins again with another clock.
