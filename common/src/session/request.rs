@@ -15,6 +15,7 @@ use super::subscription::{Pull, Serve};
 use super::update::PeerUpdate;
 use super::{Departure, Output, Session};
 use crate::model::Namespace;
+use crate::wire::Version;
 use crate::wire::code::{RequestCode, ResetCode};
 use crate::wire::message::{Decoder, Message, RequestError};
 
@@ -403,8 +404,11 @@ impl Session {
     pub(super) fn on_fin(&mut self, now: Instant, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         stream.receiving = Receiving::Closed;
+        // That is how it gives a track back; others have nothing more to say, and still want to hear.
+        let gives_back = self.config.version == Version::Draft18MoqLiteJs;
         let goes_on = match (&stream.request, stream.owner) {
             (Request::Over { .. }, _) => return drop(self.streams.remove(&key)),
+            (Request::Serve(_), Owner::Peer) if gives_back => false,
             // It has nothing more to say, but its data streams do.
             (Request::Pull(pull), _) => pull.draining().is_some(),
             (Request::Serve(_) | Request::Offer(_) | Request::Status, Owner::Peer) => true,

@@ -31,8 +31,8 @@ pub enum Version {
     #[default]
     Draft18,
     /// The same as the library that calls itself [`MOQ_LITE_JS`] speaks it, which every browser player of its
-    /// family stands on: SUBSCRIBER_PRIORITY may come as a varint, and a LARGEST_OBJECT, which it cannot read,
-    /// is not sent.
+    /// family stands on: SUBSCRIBER_PRIORITY may come as a varint; a LARGEST_OBJECT, which it cannot read,
+    /// is not sent; and it gives a track back by ending its half of the request's stream.
     Draft18MoqLiteJs,
 }
 

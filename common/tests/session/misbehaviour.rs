@@ -277,5 +277,9 @@ fn a_browser_library_that_errs_is_understood_and_nobody_else_is_when_they_do() {
         .unwrap();
     let (messages, _) = alone.heard(key);
     assert!(matches!(&messages[..], [Message::SubscribeOk(ok)] if ok.parameters.largest.is_none()));
+    // It gives the track back, and may ask for it again at once.
+    let request = *request;
+    alone.bytes(key, Bytes::new(), true).unwrap();
+    assert!(alone.heard(key).1.contains(&Event::Unsubscribed { request }));
     assert_eq!(code(ask(None).map(drop)), SessionCode::PROTOCOL_VIOLATION);
 }
