@@ -7,6 +7,9 @@
  * 3. The library asks for what comes after the largest object: the rest of a group whose head it never gets, so that
  *    the first picture waits for the next key frame. Without a filter an edge begins with the newest group.
  *
+ * 4. The library gives a request up by ending its half of the stream; the draft wants a reset (3.3.2). Until the edge
+ *    knows, it refuses another subscription to the same track.
+ *
  * Requests have a bidirectional stream each, which carries messages of the form type, 16-bit length, body, so the
  * stream can be cut into messages without knowing more of them. What cannot be read passes unchanged.
  */
@@ -17,6 +20,9 @@ const SUBSCRIBE_OK = 0x04;
 const LARGEST_OBJECT = 0x09;
 const SUBSCRIBER_PRIORITY = 0x20;
 const SUBSCRIPTION_FILTER = 0x21;
+
+/** The code of a stream that is given up (draft-18, 3.3.3). */
+const CANCELLED = 0x1;
 
 /** A type of at most nine bytes, and a length of two. */
 const HEAD_BYTES_MAX = 11;
@@ -37,8 +43,11 @@ export function corrected(session: WebTransport): WebTransport {
 
 function correctedStream(stream: WebTransportBidirectionalStream): WebTransportBidirectionalStream {
 	const outbound = new TransformStream(messageByMessage(correctSubscribe));
-	// Errors of the stream come out at the end which the library holds; here nobody waits for them.
-	outbound.readable.pipeTo(stream.writable).catch(() => {});
+	outbound.readable
+		.pipeTo(stream.writable, { preventClose: true })
+		.then(() => stream.writable.abort(new WebTransportError("cancelled", { source: "stream", streamErrorCode: CANCELLED })))
+		// Errors of the stream come out at the end which the library holds; here nobody waits for them.
+		.catch(() => {});
 	const inbound = stream.readable.pipeThrough(new TransformStream(messageByMessage(correctSubscribeOk)));
 	return { readable: inbound, writable: outbound.writable } as WebTransportBidirectionalStream;
 }
