@@ -42,14 +42,30 @@ export function corrected(session: WebTransport): WebTransport {
 }
 
 function correctedStream(stream: WebTransportBidirectionalStream): WebTransportBidirectionalStream {
+	const readable = stream.readable.pipeThrough(new TransformStream(messageByMessage(correctSubscribeOk)));
 	const outbound = new TransformStream(messageByMessage(correctSubscribe));
-	outbound.readable
-		.pipeTo(stream.writable, { preventClose: true })
-		.then(() => stream.writable.abort(new WebTransportError("cancelled", { source: "stream", streamErrorCode: CANCELLED })))
-		// Errors of the stream come out at the end which the library holds; here nobody waits for them.
-		.catch(() => {});
-	const inbound = stream.readable.pipeThrough(new TransformStream(messageByMessage(correctSubscribeOk)));
-	return { readable: inbound, writable: outbound.writable } as WebTransportBidirectionalStream;
+	const corrected = outbound.readable.getReader();
+	const source = outbound.writable.getWriter();
+	const writer = stream.writable.getWriter();
+	const writable = new WritableStream<Uint8Array>({
+		start(controller) {
+			writer.closed.catch((error) => controller.error(error));
+			void forward(corrected, writer);
+		},
+		write: (bytes) => source.write(bytes),
+		close: () => writer.abort(new WebTransportError("cancelled", { source: "stream", streamErrorCode: CANCELLED })),
+		abort: (reason) => writer.abort(reason),
+	});
+	return { readable, writable } as WebTransportBidirectionalStream;
+}
+
+/** Writes what is read, for as long as the stream is there; its end is heard by who holds it. */
+async function forward(from: ReadableStreamDefaultReader<Uint8Array>, to: WritableStreamDefaultWriter): Promise<void> {
+	try {
+		for (let next = await from.read(); !next.done; next = await from.read()) await to.write(next.value);
+	} catch {
+		await from.cancel();
+	}
 }
 
 /** Gathers bytes until a message is whole, and lets `correct` change its body. */

@@ -7,7 +7,7 @@ import { Link } from "./link";
 
 const { Signal } = Signals;
 
-/** Without a frame for so long the tracks are asked for again: they may have ended with the host. Each time is
+/** Without a frame for so long another session is taken: the edge or the host may be gone. Each time is
  * twice the one before, and by chance up to half as much again: a whole audience waits for the same host. */
 const SILENT_MS_MIN = 1_500;
 const SILENT_MS_MAX = 12_000;
@@ -27,7 +27,6 @@ export class MoqPlayer implements Player {
 	readonly surface = document.createElement("canvas");
 
 	readonly #link: Link;
-	readonly #wanted = new Signal(true);
 	readonly #pictureEnabled = new Signal(true);
 	readonly #soundEnabled = new Signal(false);
 	readonly #paused = new Signal(false);
@@ -59,7 +58,7 @@ export class MoqPlayer implements Player {
 
 		const broadcast = new Broadcast({
 			connection: this.#link.session,
-			enabled: this.#wanted,
+			enabled: new Signal(true),
 			name: Net.Path.from(config.event),
 			reload: false,
 			catalogFormat: "msf",
@@ -87,7 +86,7 @@ export class MoqPlayer implements Player {
 			it.get(this.#audioSource.out.available);
 			listener.choices(this);
 		});
-		this.#effect.interval(() => this.#askAgain(), LISTEN_MS);
+		this.#effect.interval(() => this.#listen(), LISTEN_MS);
 		for (const part of [broadcast, this.#videoSource, this.#audioSource, this.#sync, this.#video, this.#audio, emitter, this.#renderer]) {
 			this.#effect.cleanup(() => part.close());
 		}
@@ -101,11 +100,13 @@ export class MoqPlayer implements Player {
 		if (!this.#paused.peek()) return;
 		this.#sync.reset();
 		this.#paused.set(false);
+		this.#link.resume();
 		this.#enable();
 	}
 
 	pause(): void {
 		this.#paused.set(true);
+		this.#link.pause();
 		this.#enable();
 	}
 
@@ -204,18 +205,18 @@ export class MoqPlayer implements Player {
 		const playing = !this.#paused.peek();
 		this.#lastFrameAt = performance.now();
 		this.#pictureEnabled.set(playing && !this.#audioOnly);
-		this.#soundEnabled.set(playing && !this.#muted.peek());
+		// Once heard, the sound is kept, however short somebody mutes it: it costs a tenth of the picture.
+		this.#soundEnabled.set(playing && (this.#soundEnabled.peek() || !this.#muted.peek()));
 	}
 
-	/** Asks for the tracks anew where the session holds and nothing comes. */
-	#askAgain(): void {
+	/** Begins anew where the session holds and nothing comes. */
+	#listen(): void {
 		const due = this.#link.session.peek() && this.#pictureEnabled.peek() && !document.hidden;
 		if (!due || performance.now() - this.#lastFrameAt < this.#patience) return;
 		this.#lastFrameAt = performance.now();
 		this.#patience = Math.min(SILENT_MS_MAX, this.#patience * 2) * (1 + Math.random() / 2);
 		this.#sync.reset();
-		this.#wanted.set(false);
-		queueMicrotask(() => this.#wanted.set(true));
+		this.#link.renew();
 	}
 }
 
