@@ -12,6 +12,9 @@ const { Signal } = Signals;
 const SILENT_MS_MIN = 1_500;
 const SILENT_MS_MAX = 12_000;
 
+/** A group is 2 s long, at most 10 s; what is older than this belongs to a clock that began anew. */
+const REPEATED_MS_MAX = 30_000;
+
 /** How often to look for silence. */
 const LISTEN_MS = 250;
 
@@ -43,6 +46,7 @@ export class MoqPlayer implements Player {
 	readonly #renderer: Video.Renderer;
 	#audioOnly = false;
 	#patience = SILENT_MS_MIN;
+	#shownUntil = Number.NEGATIVE_INFINITY;
 	#frames = 0;
 	#lastFrameAt = performance.now();
 	#copy: HTMLVideoElement | undefined;
@@ -76,7 +80,9 @@ export class MoqPlayer implements Player {
 		this.#renderer = new Video.Renderer(this.#video, { canvas: new Signal(this.surface), visible: new Signal("always") });
 
 		this.#effect.run((it) => {
-			if (it.get(this.#renderer.out.timestamp) === undefined) return;
+			const time = it.get(this.#renderer.out.timestamp);
+			if (time === undefined || !this.#isNew(time)) return;
+			this.#shownUntil = time;
 			this.#frames += 1;
 			this.#patience = SILENT_MS_MIN;
 			this.#lastFrameAt = performance.now();
@@ -193,6 +199,11 @@ export class MoqPlayer implements Player {
 		this.#link.close();
 		this.#effect.close();
 		this.#copy?.remove();
+	}
+
+	/** A new session begins with the newest group, which may have been seen: that is no sign of a host. */
+	#isNew(time: number): boolean {
+		return time > this.#shownUntil || time < this.#shownUntil - REPEATED_MS_MAX;
 	}
 
 	#rung(): string {

@@ -24,6 +24,7 @@ export class Link {
 	#stop = new AbortController();
 	/** Whether the session was closed by us, which is no loss. */
 	#renewing = false;
+	#left = Promise.withResolvers<void>();
 	#resumed: PromiseWithResolvers<void> | undefined;
 
 	/** `givenUp` is told once, when no session is to be had any more. */
@@ -43,8 +44,11 @@ export class Link {
 	/** Takes another session, with the next edge: the one there is brings nothing. */
 	renew(): void {
 		const session = this.session.peek();
-		this.#renewing = session !== undefined;
-		session?.close();
+		if (!session) return;
+		this.#renewing = true;
+		session.close();
+		// A session with a dead edge takes its time to be closed.
+		this.#left.resolve();
 	}
 
 	/** Has no session until `resume`. */
@@ -94,10 +98,11 @@ export class Link {
 	/** Offers a session, and returns when it is over. */
 	async #hold(session: Session, url: string): Promise<void> {
 		this.server = new URL(url).host;
-		this.session.set(session);
 		const stopped = () => session.close();
 		this.#stop.signal.addEventListener("abort", stopped, { once: true });
-		await session.closed.catch(() => {});
+		this.#left = Promise.withResolvers();
+		this.session.set(session);
+		await Promise.race([session.closed.catch(() => {}), this.#left.promise]);
 		this.#stop.signal.removeEventListener("abort", stopped);
 		this.session.set(undefined);
 	}
