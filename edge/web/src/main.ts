@@ -243,9 +243,9 @@ class Page implements Wishes {
 
 	#scene(still: number): "none" | "connecting" | "stalled" | "host_lost" {
 		if (!this.#playing) return "none";
-		if (!this.#player) return "connecting";
 		const begun = this.#counts.firstPicture !== undefined;
 		if (this.#config?.state === "host_lost" && (!begun || still > STALL_MS)) return "host_lost";
+		if (!this.#player) return "connecting";
 		if (begun && still > HOST_LOST_MS) return "host_lost";
 		if (!begun) return "connecting";
 		if (still < STALL_MS) return "none";

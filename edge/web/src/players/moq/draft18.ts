@@ -7,6 +7,9 @@
  * 3. The library asks for what comes after the largest object: the rest of a group whose head it never gets, so that
  *    the first picture waits for the next key frame. Without a filter an edge begins with the newest group.
  *
+ * 4. The library gives a request up by ending its half of the stream; the draft wants a reset (3.3.2). Until the edge
+ *    knows, it refuses another subscription to the same track.
+ *
  * Requests have a bidirectional stream each, which carries messages of the form type, 16-bit length, body, so the
  * stream can be cut into messages without knowing more of them. What cannot be read passes unchanged.
  */
@@ -17,6 +20,9 @@ const SUBSCRIBE_OK = 0x04;
 const LARGEST_OBJECT = 0x09;
 const SUBSCRIBER_PRIORITY = 0x20;
 const SUBSCRIPTION_FILTER = 0x21;
+
+/** The code of a stream that is given up (draft-18, 3.3.3). */
+const CANCELLED = 0x1;
 
 /** A type of at most nine bytes, and a length of two. */
 const HEAD_BYTES_MAX = 11;
@@ -36,11 +42,30 @@ export function corrected(session: WebTransport): WebTransport {
 }
 
 function correctedStream(stream: WebTransportBidirectionalStream): WebTransportBidirectionalStream {
+	const readable = stream.readable.pipeThrough(new TransformStream(messageByMessage(correctSubscribeOk)));
 	const outbound = new TransformStream(messageByMessage(correctSubscribe));
-	// Errors of the stream come out at the end which the library holds; here nobody waits for them.
-	outbound.readable.pipeTo(stream.writable).catch(() => {});
-	const inbound = stream.readable.pipeThrough(new TransformStream(messageByMessage(correctSubscribeOk)));
-	return { readable: inbound, writable: outbound.writable } as WebTransportBidirectionalStream;
+	const corrected = outbound.readable.getReader();
+	const source = outbound.writable.getWriter();
+	const writer = stream.writable.getWriter();
+	const writable = new WritableStream<Uint8Array>({
+		start(controller) {
+			writer.closed.catch((error) => controller.error(error));
+			void forward(corrected, writer);
+		},
+		write: (bytes) => source.write(bytes),
+		close: () => writer.abort(new WebTransportError("cancelled", { source: "stream", streamErrorCode: CANCELLED })),
+		abort: (reason) => writer.abort(reason),
+	});
+	return { readable, writable } as WebTransportBidirectionalStream;
+}
+
+/** Writes what is read, for as long as the stream is there; its end is heard by who holds it. */
+async function forward(from: ReadableStreamDefaultReader<Uint8Array>, to: WritableStreamDefaultWriter): Promise<void> {
+	try {
+		for (let next = await from.read(); !next.done; next = await from.read()) await to.write(next.value);
+	} catch {
+		await from.cancel();
+	}
 }
 
 /** Gathers bytes until a message is whole, and lets `correct` change its body. */

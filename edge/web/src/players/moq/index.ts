@@ -7,10 +7,13 @@ import { Link } from "./link";
 
 const { Signal } = Signals;
 
-/** Without a frame for so long the tracks are asked for again: they may have ended with the host. Each time is
+/** Without a frame for so long another session is taken: the edge or the host may be gone. Each time is
  * twice the one before, and by chance up to half as much again: a whole audience waits for the same host. */
 const SILENT_MS_MIN = 1_500;
 const SILENT_MS_MAX = 12_000;
+
+/** A group is 2 s long, at most 10 s; what is older than this belongs to a clock that began anew. */
+const REPEATED_MS_MAX = 30_000;
 
 /** How often to look for silence. */
 const LISTEN_MS = 250;
@@ -27,7 +30,6 @@ export class MoqPlayer implements Player {
 	readonly surface = document.createElement("canvas");
 
 	readonly #link: Link;
-	readonly #wanted = new Signal(true);
 	readonly #pictureEnabled = new Signal(true);
 	readonly #soundEnabled = new Signal(false);
 	readonly #paused = new Signal(false);
@@ -44,6 +46,7 @@ export class MoqPlayer implements Player {
 	readonly #renderer: Video.Renderer;
 	#audioOnly = false;
 	#patience = SILENT_MS_MIN;
+	#shownUntil = Number.NEGATIVE_INFINITY;
 	#frames = 0;
 	#lastFrameAt = performance.now();
 	#copy: HTMLVideoElement | undefined;
@@ -59,7 +62,7 @@ export class MoqPlayer implements Player {
 
 		const broadcast = new Broadcast({
 			connection: this.#link.session,
-			enabled: this.#wanted,
+			enabled: new Signal(true),
 			name: Net.Path.from(config.event),
 			reload: false,
 			catalogFormat: "msf",
@@ -77,7 +80,9 @@ export class MoqPlayer implements Player {
 		this.#renderer = new Video.Renderer(this.#video, { canvas: new Signal(this.surface), visible: new Signal("always") });
 
 		this.#effect.run((it) => {
-			if (it.get(this.#renderer.out.timestamp) === undefined) return;
+			const time = it.get(this.#renderer.out.timestamp);
+			if (time === undefined || !this.#isNew(time)) return;
+			this.#shownUntil = time;
 			this.#frames += 1;
 			this.#patience = SILENT_MS_MIN;
 			this.#lastFrameAt = performance.now();
@@ -87,7 +92,7 @@ export class MoqPlayer implements Player {
 			it.get(this.#audioSource.out.available);
 			listener.choices(this);
 		});
-		this.#effect.interval(() => this.#askAgain(), LISTEN_MS);
+		this.#effect.interval(() => this.#listen(), LISTEN_MS);
 		for (const part of [broadcast, this.#videoSource, this.#audioSource, this.#sync, this.#video, this.#audio, emitter, this.#renderer]) {
 			this.#effect.cleanup(() => part.close());
 		}
@@ -101,11 +106,13 @@ export class MoqPlayer implements Player {
 		if (!this.#paused.peek()) return;
 		this.#sync.reset();
 		this.#paused.set(false);
+		this.#link.resume();
 		this.#enable();
 	}
 
 	pause(): void {
 		this.#paused.set(true);
+		this.#link.pause();
 		this.#enable();
 	}
 
@@ -194,6 +201,11 @@ export class MoqPlayer implements Player {
 		this.#copy?.remove();
 	}
 
+	/** A new session begins with the newest group, which may have been seen: that is no sign of a host. */
+	#isNew(time: number): boolean {
+		return time > this.#shownUntil || time < this.#shownUntil - REPEATED_MS_MAX;
+	}
+
 	#rung(): string {
 		const id = this.#videoSource.out.track.peek();
 		return id === undefined ? "" : rungLabel(id, this.#videoSource.out.config.peek()?.codedHeight);
@@ -204,18 +216,18 @@ export class MoqPlayer implements Player {
 		const playing = !this.#paused.peek();
 		this.#lastFrameAt = performance.now();
 		this.#pictureEnabled.set(playing && !this.#audioOnly);
-		this.#soundEnabled.set(playing && !this.#muted.peek());
+		// Once heard, the sound is kept, however short somebody mutes it: it costs a tenth of the picture.
+		this.#soundEnabled.set(playing && (this.#soundEnabled.peek() || !this.#muted.peek()));
 	}
 
-	/** Asks for the tracks anew where the session holds and nothing comes. */
-	#askAgain(): void {
+	/** Begins anew where the session holds and nothing comes. */
+	#listen(): void {
 		const due = this.#link.session.peek() && this.#pictureEnabled.peek() && !document.hidden;
 		if (!due || performance.now() - this.#lastFrameAt < this.#patience) return;
 		this.#lastFrameAt = performance.now();
 		this.#patience = Math.min(SILENT_MS_MAX, this.#patience * 2) * (1 + Math.random() / 2);
 		this.#sync.reset();
-		this.#wanted.set(false);
-		queueMicrotask(() => this.#wanted.set(true));
+		this.#link.renew();
 	}
 }
 

@@ -22,6 +22,10 @@ export class Link {
 	server = "";
 
 	#stop = new AbortController();
+	/** Whether the session was closed by us, which is no loss. */
+	#renewing = false;
+	#left = Promise.withResolvers<void>();
+	#resumed: PromiseWithResolvers<void> | undefined;
 
 	/** `givenUp` is told once, when no session is to be had any more. */
 	constructor(
@@ -37,17 +41,41 @@ export class Link {
 		this.#stop.abort();
 	}
 
+	/** Takes another session, with the next edge: the one there is brings nothing. */
+	renew(): void {
+		const session = this.session.peek();
+		if (!session) return;
+		this.#renewing = true;
+		session.close();
+		// A session with a dead edge takes its time to be closed.
+		this.#left.resolve();
+	}
+
+	/** Has no session until `resume`. */
+	pause(): void {
+		this.#resumed ??= Promise.withResolvers();
+		this.renew();
+	}
+
+	/** Has one again. */
+	resume(): void {
+		this.#resumed?.resolve();
+		this.#resumed = undefined;
+	}
+
 	async #keep(): Promise<void> {
 		let losses = 0;
 		let turn = 0;
 		while (losses < LOSSES_MAX) {
+			await this.#resumed?.promise;
 			const found = await this.#firstUp(turn);
 			if (this.#stop.signal.aborted) return;
 			if (!found) return this.givenUp(`no session within ${UP_MS_MAX} ms`);
 			const since = performance.now();
 			await this.#hold(found.session, found.url);
 			if (this.#stop.signal.aborted) return;
-			losses = performance.now() - since > HELD_MS ? 1 : losses + 1;
+			if (!this.#renewing) losses = performance.now() - since > HELD_MS ? 1 : losses + 1;
+			this.#renewing = false;
 			turn = found.turn + 1;
 		}
 		this.givenUp(`${losses} sessions were lost`);
@@ -70,10 +98,11 @@ export class Link {
 	/** Offers a session, and returns when it is over. */
 	async #hold(session: Session, url: string): Promise<void> {
 		this.server = new URL(url).host;
-		this.session.set(session);
 		const stopped = () => session.close();
 		this.#stop.signal.addEventListener("abort", stopped, { once: true });
-		await session.closed.catch(() => {});
+		this.#left = Promise.withResolvers();
+		this.session.set(session);
+		await Promise.race([session.closed.catch(() => {}), this.#left.promise]);
 		this.#stop.signal.removeEventListener("abort", stopped);
 		this.session.set(undefined);
 	}
