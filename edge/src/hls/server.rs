@@ -43,6 +43,13 @@ impl Hls {
         Self(Arc::new(Shared { tracks, settings, events: Mutex::default() }))
     }
 
+    /// Begins to read an event that players may be about to ask for: who comes first waits less.
+    pub fn begin(&self, event: &str) {
+        if let Ok(namespace) = Namespace::event(event) {
+            self.event(event, namespace);
+        }
+    }
+
     /// Answers a GET for a path below an event, without a leading slash: once what it asks for is there, or
     /// 3 target durations have passed (6.2.5.2). Dropping the future gives the request up.
     ///

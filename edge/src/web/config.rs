@@ -33,6 +33,10 @@ impl Web {
         let (status, body) = match self.admission.admit(event, token.as_deref()) {
             Ok(namespace) => {
                 let live = self.tracks.namespaces().borrow().contains_key(&namespace);
+                if let Some(hls) = self.hls.as_ref().filter(|_| live) {
+                    // The page tries WebTransport first; should that fail, the first segment is there by then.
+                    hls.begin(event);
+                }
                 let hash = self.addresses.pin.then_some(&self.sha256);
                 let body = json!({
                     "event": event,

@@ -4,20 +4,21 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { frameNumber, keepScreenshot, liveConfig, openBrowser, openPage, pictureMoves, servePage, startHls } from "./support.mjs";
+import { frameNumber, keepScreenshot, liveConfig, openBrowser, openPage, pictureMoves, servePage, startStentor } from "./support.mjs";
 
-let hls;
+let stentor;
 let silence;
 let server;
 let browser;
 
 before(async () => {
-	hls = await startHls();
+	stentor = await startStentor();
+	stentor.host();
 	// A port that takes packets and never answers: what a firewall makes of UDP.
 	silence = createSocket("udp6").bind(0);
 	await once(silence, "listening");
 	const moqt = [`https://localhost:${silence.address().port}/demo?t=TOKEN`];
-	server = await servePage(() => ({ body: liveConfig({ moqt, certificate_sha256: "00".repeat(32), hls: "/hls/index.m3u8" }) }), hls);
+	server = await servePage(() => ({ body: liveConfig({ moqt, certificate_sha256: "00".repeat(32), hls: "/hls/index.m3u8" }) }), stentor.hls);
 	browser = await openBrowser();
 });
 
@@ -25,7 +26,7 @@ after(async () => {
 	await browser?.close();
 	await server?.stop();
 	silence?.close();
-	await hls?.stop();
+	await stentor?.stop();
 });
 
 async function watchFor(page, seconds) {

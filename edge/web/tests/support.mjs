@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:http";
+import { createServer, get } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, extname, join, normalize } from "node:path";
 import { createInterface } from "node:readline";
@@ -36,9 +36,6 @@ const TYPES = {
 	".html": "text/html; charset=utf-8",
 	".js": "text/javascript",
 	".css": "text/css",
-	".m3u8": "application/vnd.apple.mpegurl",
-	".m4s": "video/iso.segment",
-	".mp4": "video/mp4",
 };
 
 /** The program, as it was built last. */
@@ -63,6 +60,8 @@ export async function startStentor() {
 		...up,
 		token,
 		moqt: up.edges.map(({ webtransport }) => `${webtransport}?t=${token}`),
+		/** Where the first edge has the event as HLS. */
+		hls: `${up.edges[0].http}/hls/${token}/demo`,
 		/** Puts the clip on air, again and again; the answer ends it. */
 		host() {
 			const { http, token, stream_key } = up.origin;
@@ -80,28 +79,9 @@ export async function startStentor() {
 	};
 }
 
-/** The demo clip as a live HLS playlist, made by ffmpeg: stands for an edge's until the page is served by one. */
-export async function startHls() {
-	const folder = await mkdtemp(join(tmpdir(), "stentor-hls-"));
-	const ffmpeg = spawn("ffmpeg", [
-		...["-hide_banner", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i", clip, "-c", "copy"],
-		...["-f", "hls", "-hls_time", "2", "-hls_list_size", "6", "-hls_segment_type", "fmp4"],
-		...["-hls_flags", "delete_segments+program_date_time+independent_segments", join(folder, "index.m3u8")],
-	]);
-	while (!existsSync(join(folder, "index.m3u8"))) await new Promise((resolve) => setTimeout(resolve, 50));
-	return {
-		folder,
-		async stop() {
-			ffmpeg.kill("SIGKILL");
-			await once(ffmpeg, "exit");
-			await rm(folder, { recursive: true, force: true });
-		},
-	};
-}
-
 /**
  * Serves the page as an edge does: `/e/EVENT`, `/assets/`, and `/e/EVENT/config.json` with the answer of `config`,
- * which is `{ status, body }`; and `hls` where given.
+ * which is `{ status, body }`. What is below `/hls/` comes from `hls`, the address of an edge's, where given.
  */
 export async function servePage(config, hls) {
 	const asked = [];
@@ -128,7 +108,7 @@ export async function servePage(config, hls) {
 			response.setHeader("content-security-policy", CONTENT_SECURITY_POLICY);
 			await send(join(dist, "index.html"));
 		} else if (pathname.startsWith("/assets/")) await send(join(dist, normalize(pathname.slice("/assets".length))));
-		else if (hls && pathname.startsWith("/hls/")) await send(join(hls.folder, normalize(pathname.slice("/hls".length))));
+		else if (hls && pathname.startsWith("/hls/")) passOn(request, response, hls + request.url.slice("/hls".length));
 		else {
 			response.statusCode = 404;
 			response.end();
@@ -147,6 +127,17 @@ export async function servePage(config, hls) {
 			await once(server, "close");
 		},
 	};
+}
+
+/** Answers with what is at another address, as it comes: blocked requests stay blocked. */
+function passOn(request, response, address) {
+	const { "accept-encoding": encoding = "identity" } = request.headers;
+	const upstream = get(address, { headers: { "accept-encoding": encoding } }, (answer) => {
+		response.writeHead(answer.statusCode, answer.headers);
+		answer.pipe(response);
+	});
+	upstream.on("error", () => response.destroy());
+	response.on("close", () => upstream.destroy());
 }
 
 /** What an edge says of a live event. */
